@@ -1,0 +1,200 @@
+"""`UniMCConfig`: which masked language model is inside, and which two words mean right and wrong.
+
+A UniMC model adds no parameter to its backbone, so its configuration is the backbone's own configuration
+(`text_config`) plus two token ids. A plain masked-LM repository (`"model_type": "bert"`, ...) is read as a UniMC
+repository by nesting its `config.json`; nothing has to be converted.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from transformers import AutoConfig, PreTrainedConfig
+
+# Encoders whose only sense of order is `position_ids`, so that permuting the options permutes the scores exactly.
+ORDER_INVARIANT_MODEL_TYPES = (
+    "albert",
+    "bert",
+    "distilbert",
+    "electra",
+    "ernie",
+    "megatron-bert",
+    "modernbert",
+    "roberta",
+    "xlm-roberta",
+)
+# Encoders that measure distance by the index in the sequence: supported because published checkpoints use them.
+ORDER_SENSITIVE_MODEL_TYPES = ("deberta-v2",)
+
+# What a repository needs so that `trust_remote_code=True` works where this package is not installed.
+AUTO_MAP = {
+    "AutoConfig": "configuration_unimc.UniMCConfig",
+    "AutoModel": "modeling_unimc.UniMCForMultipleChoice",
+    "AutoModelForMultipleChoice": "modeling_unimc.UniMCForMultipleChoice",
+    "AutoTokenizer": ["tokenization_unimc.UniMCTokenizer", None],
+}
+CUSTOM_PIPELINES = {
+    "unimc-zero-shot": {
+        "impl": "pipeline_unimc.UniMCZeroShotPipeline",
+        "pt": ["AutoModelForMultipleChoice"],
+        "type": "text",
+    }
+}
+
+
+class UniMCConfig(PreTrainedConfig):
+    r"""
+    Configuration of a [`UniMCForMultipleChoice`].
+
+    Attributes that are not listed here are looked up in `text_config`, so `config.hidden_size`,
+    `config.vocab_size`, ... are the backbone's.
+
+    Args:
+        text_config (`PreTrainedConfig` or `dict`, *optional*):
+            Configuration of the masked language model inside, with its `model_type`. Defaults to a `BertConfig`.
+        yes_token_id (`int`, *optional*):
+            Vocabulary id of the word that marks a right option. `None` until it is known: a plain checkpoint does
+            not record it.
+        no_token_id (`int`, *optional*):
+            Vocabulary id of the word that marks a wrong option.
+        language (`str`, *optional*):
+            `"english"` (yes / no) or `"chinese"` (是 / 非): where the two ids come from; informative.
+        option_mlm_loss (`str`, *optional*, defaults to `"vocabulary"`):
+            Over what the O-MLM loss normalises: `"vocabulary"` (the paper) or `"yes_no"`, the two words only, which
+            is cheaper when a training menu has many options.
+
+    Raises:
+        ValueError: if `text_config` is of a family that UniMC cannot use, is a decoder, or does not use absolute
+            position embeddings where it could; if only one of the two token ids is given, both are equal or one
+            lies outside the vocabulary; if `option_mlm_loss` is neither of its two values.
+
+    Example:
+
+    ```python
+    >>> from transformers import BertConfig
+    >>> from unimc_hf import UniMCConfig
+
+    >>> config = UniMCConfig(BertConfig(vocab_size=30522), yes_token_id=2748, no_token_id=2053, language="english")
+    >>> config.hidden_size
+    768
+    ```
+    """
+
+    model_type = "unimc"
+    sub_configs = {"text_config": AutoConfig}
+    has_no_defaults_at_init = False
+    # Trainer gathers every other output of `forward` during evaluation, and these are not predictions.
+    keys_to_ignore_at_inference = ["yes_no_logits", "op_loss", "mlm_loss", "hidden_states", "attentions"]
+
+    def __init__(
+        self,
+        text_config: PreTrainedConfig | dict[str, Any] | None = None,
+        yes_token_id: int | None = None,
+        no_token_id: int | None = None,
+        language: str | None = None,
+        option_mlm_loss: str = "vocabulary",
+        **kwargs: Any,
+    ) -> None:
+        if isinstance(text_config, PreTrainedConfig):
+            self.text_config = text_config
+        else:
+            text_config = dict(text_config or {})
+            self.text_config = AutoConfig.for_model(text_config.pop("model_type", "bert"), **text_config)
+        self.yes_token_id = yes_token_id
+        self.no_token_id = no_token_id
+        self.language = language
+        self.option_mlm_loss = option_mlm_loss
+        if not _is_remote_code(type(self)):
+            # A `custom_pipelines` entry would shadow the registered task and ask for trust_remote_code.
+            kwargs.pop("auto_map", None)
+            kwargs.pop("custom_pipelines", None)
+        kwargs["tie_word_embeddings"] = getattr(self.text_config, "tie_word_embeddings", True)
+        kwargs.setdefault("pad_token_id", getattr(self.text_config, "pad_token_id", None))
+        super().__init__(**kwargs)
+        self._check()
+
+    def _check(self) -> None:
+        family = self.text_config.model_type
+        supported = ORDER_INVARIANT_MODEL_TYPES + ORDER_SENSITIVE_MODEL_TYPES
+        if family not in supported:
+            raise ValueError(
+                f"`text_config` has model_type {family!r}, which UniMC does not support. Supported masked language "
+                f"models: {', '.join(supported)}."
+            )
+        if getattr(self.text_config, "is_decoder", False):
+            raise ValueError("`text_config.is_decoder` is True: UniMC needs an encoder that sees both sides.")
+        embedding_type = getattr(self.text_config, "position_embedding_type", None)
+        if embedding_type not in (None, "absolute"):
+            raise ValueError(
+                f"`text_config.position_embedding_type` is {embedding_type!r}: UniMC options share absolute "
+                "positions, so only 'absolute' works."
+            )
+        if self.option_mlm_loss not in ("vocabulary", "yes_no"):
+            raise ValueError(
+                f"`option_mlm_loss` must be 'vocabulary' or 'yes_no', got {self.option_mlm_loss!r}."
+            )
+        self.check_yes_no_token_ids(self.yes_token_id, self.no_token_id)
+
+    def check_yes_no_token_ids(self, yes_token_id: int | None, no_token_id: int | None) -> None:
+        """Raise a `ValueError` unless both ids are `None` or two different ids of the vocabulary."""
+        if yes_token_id is None and no_token_id is None:
+            return
+        if yes_token_id is None or no_token_id is None or yes_token_id == no_token_id:
+            raise ValueError(
+                "`yes_token_id` and `no_token_id` must be two different token ids, "
+                f"got {yes_token_id} and {no_token_id}."
+            )
+        for name, value in (("yes_token_id", yes_token_id), ("no_token_id", no_token_id)):
+            if not 0 <= value < self.text_config.vocab_size:
+                raise ValueError(
+                    f"`{name}` is {value}, outside the vocabulary of {self.text_config.vocab_size} tokens."
+                )
+
+    @property
+    def is_order_invariant(self) -> bool:
+        """Whether permuting the options permutes the scores and changes nothing else."""
+        return self.text_config.model_type in ORDER_INVARIANT_MODEL_TYPES
+
+    def __getattr__(self, name: str) -> Any:
+        # Only reached for what neither the instance nor the class has; `text_config` itself may not be set yet.
+        if name.startswith("_") or "text_config" not in self.__dict__:
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        return getattr(self.__dict__["text_config"], name)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The configuration as a dict, always with what loading it as remote code needs."""
+        return {**super().to_dict(), "auto_map": dict(AUTO_MAP), "custom_pipelines": dict(CUSTOM_PIPELINES)}
+
+    @classmethod
+    def get_config_dict(
+        cls, pretrained_model_name_or_path: str | os.PathLike, **kwargs: Any
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
+        """The `config.json` of a UniMC repository as it is; of a plain masked-LM repository, nested."""
+        config_dict, kwargs = super().get_config_dict(pretrained_model_name_or_path, **kwargs)
+        if config_dict.get("model_type") != cls.model_type:
+            config_dict = nest_config_dict(config_dict)
+        return config_dict, kwargs
+
+
+def nest_config_dict(plain: dict[str, Any]) -> dict[str, Any]:
+    """`{"model_type": "bert", ...}` -> `{"text_config": {"model_type": "bert", ...}}`.
+
+    Raises:
+        ValueError: if there is no `model_type`, because the backbone cannot be told without it.
+    """
+    if "model_type" not in plain:
+        raise ValueError("`config.json` has no `model_type`: UniMC cannot tell which masked language model this is.")
+    nested: dict[str, Any] = {"text_config": plain}
+    # `dtype` decides in which precision `from_pretrained` loads, so it must be seen at the top.
+    for key in ("dtype", "torch_dtype"):
+        if key in plain:
+            nested["dtype"] = plain[key]
+    return nested
+
+
+def _is_remote_code(config_class: type) -> bool:
+    return config_class.__module__.startswith("transformers_modules")
+
+
+__all__ = ["UniMCConfig"]

@@ -1,0 +1,402 @@
+"""`UniMCForMultipleChoice`: pick an option in one forward pass of a masked language model, with no new parameters.
+
+From the tokenizer's small integers the model builds what makes UniMC work (section 3.2 and figure 3 of arXiv
+2210.08590): every option restarts its positions and cannot see the other options, so their order does not matter.
+The MLM head then says at each option's `[MASK]` how much it wants to write the word *yes* there.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+from transformers import MODEL_FOR_MASKED_LM_MAPPING, PreTrainedConfig, PreTrainedModel
+from transformers.dynamic_module_utils import custom_object_save
+from transformers.modeling_outputs import ModelOutput
+from transformers.utils import can_return_tuple, logging
+
+from .configuration_unimc import UniMCConfig, nest_config_dict
+from .masked_lm_head import MaskedLMHead
+from .option_structure import build_attention_mask, build_position_ids, find_options
+
+logger = logging.get_logger(__name__)
+
+# The reference's ALBERT head normalises with PyTorch's default epsilon, whatever `layer_norm_eps` says.
+ALBERT_HEAD_LAYER_NORM_EPS = 1e-5
+
+
+@dataclass
+class UniMCOutput(ModelOutput):
+    """
+    Args:
+        loss (`torch.FloatTensor` of shape `(1,)`, returned when `labels` or `mlm_labels` is given):
+            `mlm_loss + op_loss`.
+        logits (`torch.FloatTensor` of shape `(batch_size, num_choices)`):
+            The *yes* logit at each option's `[MASK]`; `finfo.min` of the dtype where an example has no such option,
+            so that a softmax over the last dimension is the OP distribution.
+        yes_no_logits (`torch.FloatTensor` of shape `(batch_size, num_choices, 2)`):
+            The *yes* and *no* logits; `sigmoid(yes - no)` scores an option on its own.
+        op_loss (`torch.FloatTensor` of shape `(1,)`, returned when `labels` is given): option prediction loss.
+        mlm_loss (`torch.FloatTensor` of shape `(1,)`, returned when there is a label): O-MLM and MLM loss.
+        hidden_states, attentions: as in every transformers encoder.
+    """
+
+    loss: torch.FloatTensor | None = None
+    logits: torch.FloatTensor | None = None
+    yes_no_logits: torch.FloatTensor | None = None
+    op_loss: torch.FloatTensor | None = None
+    mlm_loss: torch.FloatTensor | None = None
+    hidden_states: tuple[torch.FloatTensor, ...] | None = None
+    attentions: tuple[torch.FloatTensor, ...] | None = None
+
+
+class UniMCForMultipleChoice(PreTrainedModel):
+    """
+    A masked language model that answers multiple-choice questions. Its children are the children of the
+    `...ForMaskedLM` class of `config.text_config`, under their own names: plain checkpoints load as they are, and
+    saved ones load as plain masked language models.
+
+    Args:
+        config ([`UniMCConfig`]): configuration.
+
+    Example:
+
+    ```python
+    >>> tokenizer = UniMCTokenizer.from_pretrained(folder)
+    >>> model = UniMCForMultipleChoice.from_pretrained(folder)
+    >>> batch = tokenizer("Stocks fell.", options=["sports", "business"], return_tensors="pt")
+    >>> model(**batch).logits.softmax(-1)  # (batch_size, num_choices)
+    ```
+    """
+
+    config_class = UniMCConfig
+    config: UniMCConfig
+    base_model_prefix = ""
+    main_input_name = "input_ids"
+    accepts_loss_kwargs = False  # the losses are means over labelled positions, whatever the accumulation
+    supports_gradient_checkpointing = True
+    _supports_attention_backend = True
+    _supports_sdpa = True
+    # Flash and flex attention take no additive mask: without the option mask the scores would be wrong.
+    _supports_flash_attn = False
+    _supports_flex_attn = False
+
+    def __init__(self, config: UniMCConfig) -> None:
+        config.check_yes_no_token_ids(config.yes_token_id, config.no_token_id)
+        masked_lm_class = MODEL_FOR_MASKED_LM_MAPPING[type(config.text_config)]
+        self._supports_sdpa = masked_lm_class._supports_sdpa
+        self.supports_gradient_checkpointing = masked_lm_class.supports_gradient_checkpointing
+        super().__init__(config)
+        if config._attn_implementation is not None:
+            config.text_config._attn_implementation = config._attn_implementation
+        masked_lm = masked_lm_class(config.text_config)
+        for name, child in masked_lm.named_children():
+            self.add_module(name, child)
+        self.base_model_prefix = masked_lm.base_model_prefix
+        self._tied_weights_keys = masked_lm._tied_weights_keys
+        self._no_split_modules = masked_lm._no_split_modules
+        self._keys_to_ignore_on_load_unexpected = [
+            *(masked_lm._keys_to_ignore_on_load_unexpected or ()),
+            r"(^|\.)pooler\.",  # embedding models and old checkpoints carry one; no score uses it
+            r"(^|\.)position_ids$",
+            r"^cls\.seq_relationship\.",
+        ]
+        if config.text_config.model_type == "albert":
+            self.predictions.LayerNorm.eps = ALBERT_HEAD_LAYER_NORM_EPS
+        if not config.is_order_invariant:
+            logger.warning_once(
+                f"{config.text_config.model_type} measures distance by the index of a token in the sequence, not by "
+                "`position_ids`, so the scores of this model depend on the order of the options."
+            )
+        self.post_init()
+
+    # -- what transformers asks of a model ---------------------------------------------------------------------
+
+    @classmethod
+    def from_pretrained(
+        cls, pretrained_model_name_or_path: str | os.PathLike | None, *model_args: Any, **kwargs: Any
+    ) -> UniMCForMultipleChoice:
+        """As in transformers; the repository, or a `config` that is passed, may also be a plain masked LM's."""
+        config = kwargs.get("config")
+        if isinstance(config, PreTrainedConfig) and config.model_type != UniMCConfig.model_type:
+            ids = {k: kwargs.pop(k) for k in ("yes_token_id", "no_token_id", "language") if k in kwargs}
+            kwargs["config"] = cls.config_class(**nest_config_dict(config.to_dict()), **ids)
+        return super().from_pretrained(pretrained_model_name_or_path, *model_args, **kwargs)
+
+    def save_pretrained(self, save_directory: str | os.PathLike, is_main_process: bool = True, **kwargs: Any) -> None:
+        """As in transformers, with the code beside the weights, for `trust_remote_code=True`."""
+        # Imported here so that these files count as imports of this one and are copied with it.
+        from .pipeline_unimc import UniMCZeroShotPipeline  # noqa: F401
+        from .tokenization_unimc import UniMCTokenizer  # noqa: F401
+
+        if is_main_process and not os.path.isfile(save_directory):
+            os.makedirs(save_directory, exist_ok=True)
+            # Before the weights, so that `push_to_hub=True` uploads it too.
+            custom_object_save(self, save_directory)
+        super().save_pretrained(save_directory, is_main_process=is_main_process, **kwargs)
+
+    @torch.no_grad()
+    def _init_weights(self, module: nn.Module) -> None:
+        # The head belongs to us, the rule for it to the family: the backbone is a model of that family.
+        self.get_backbone()._init_weights(module)
+
+    def get_backbone(self) -> PreTrainedModel:
+        """The encoder without its head, e.g. a `BertModel`."""
+        return getattr(self, self.base_model_prefix)
+
+    def get_masked_lm_head(self) -> MaskedLMHead:
+        """The parts of the MLM head, found by structure."""
+        return MaskedLMHead.find(self)
+
+    def get_input_embeddings(self) -> nn.Module:
+        return self.get_backbone().get_input_embeddings()
+
+    def set_input_embeddings(self, value: nn.Module) -> None:
+        self.get_backbone().set_input_embeddings(value)
+
+    def get_output_embeddings(self) -> nn.Module:
+        return self.get_masked_lm_head().decoder
+
+    def set_output_embeddings(self, new_embeddings: nn.Module) -> None:
+        self.get_masked_lm_head().replace_decoder(new_embeddings)
+
+    # -- the forward pass --------------------------------------------------------------------------------------
+
+    @can_return_tuple
+    def forward(
+        self,
+        input_ids: torch.LongTensor | None = None,
+        attention_mask: torch.Tensor | None = None,
+        token_type_ids: torch.LongTensor | None = None,
+        option_ids: torch.LongTensor | None = None,
+        option_positions: torch.LongTensor | None = None,
+        inputs_embeds: torch.FloatTensor | None = None,
+        labels: torch.Tensor | None = None,
+        mlm_labels: torch.LongTensor | None = None,
+        **kwargs: Any,
+    ) -> UniMCOutput:
+        r"""
+        Args:
+            input_ids (`torch.LongTensor` of shape `(batch_size, sequence_length)`): token ids.
+            attention_mask (`torch.LongTensor` of shape `(batch_size, sequence_length)`, *optional*):
+                1 for tokens, 0 for padding.
+            token_type_ids (`torch.LongTensor` of shape `(batch_size, sequence_length)`, *optional*):
+                1 for the options and the `[SEP]` that closes them. Derived from `option_ids` if not given.
+            option_ids (`torch.LongTensor` of shape `(batch_size, sequence_length)`, *optional*):
+                0 outside options, k for the tokens of option k. Derived from `token_type_ids` and the `[MASK]`
+                tokens in `input_ids` if not given.
+            option_positions (`torch.LongTensor` of shape `(batch_size, num_choices)`, *optional*):
+                Index of each option's `[MASK]`; 0 where there is no option. Derived if not given.
+            inputs_embeds (`torch.FloatTensor` of shape `(batch_size, sequence_length, hidden_size)`, *optional*):
+                Embeddings to use instead of `input_ids`.
+            labels (*optional*):
+                `torch.LongTensor` of shape `(batch_size,)`: index of the right option, -100 for an example without
+                a label. Or `torch.FloatTensor` of shape `(batch_size, num_choices)`: the probability that an option
+                is right, where several may be; entries without an option are ignored.
+            mlm_labels (`torch.LongTensor` of shape `(batch_size, sequence_length)`, *optional*):
+                Original ids of the tokens that were masked in the text, -100 elsewhere.
+
+        Returns:
+            [`UniMCOutput`]
+
+        Raises:
+            ValueError: if the structure cannot be derived, the ids of yes and no are unknown, or a label names an
+                option that its example does not have.
+        """
+        self._check_yes_no_known()
+        option_ids, option_positions = find_options(input_ids, token_type_ids, option_ids, option_positions)
+        if labels is not None and not torch.compiler.is_compiling():
+            _check_labels(labels, option_positions)
+        if attention_mask is None:
+            attention_mask = torch.ones_like(option_ids)
+
+        outputs = self._encode(input_ids, attention_mask, token_type_ids, option_ids, inputs_embeds, **kwargs)
+        hidden_states = outputs.last_hidden_state
+        head = self.get_masked_lm_head()
+
+        has_option = option_positions > 0
+        at_options = option_positions.unsqueeze(-1).expand(-1, -1, hidden_states.shape[-1])
+        features = head.transform(hidden_states.gather(1, at_options))
+        yes_no_logits = head.decode(features, [self.config.yes_token_id, self.config.no_token_id])
+        logits = yes_no_logits[..., 0].masked_fill(~has_option, torch.finfo(yes_no_logits.dtype).min)
+
+        loss = op_loss = mlm_loss = None
+        if labels is not None:
+            op_loss = self._option_prediction_loss(logits, yes_no_logits, labels, has_option)
+        if labels is not None or mlm_labels is not None:
+            mlm_loss = self._masked_language_modeling_loss(
+                head, hidden_states, features, yes_no_logits, has_option, labels, mlm_labels
+            )
+            loss = mlm_loss if op_loss is None else mlm_loss + op_loss
+        return UniMCOutput(
+            loss=loss,
+            logits=logits,
+            yes_no_logits=yes_no_logits,
+            op_loss=op_loss,
+            mlm_loss=mlm_loss,
+            hidden_states=outputs.hidden_states,
+            attentions=outputs.attentions,
+        )
+
+    def _encode(
+        self,
+        input_ids: torch.LongTensor | None,
+        attention_mask: torch.Tensor,
+        token_type_ids: torch.LongTensor | None,
+        option_ids: torch.LongTensor,
+        inputs_embeds: torch.FloatTensor | None,
+        **kwargs: Any,
+    ) -> ModelOutput:
+        """Run the backbone with the option structure; `last_hidden_state` is `(batch_size, length, hidden_size)`."""
+        config = self.config.text_config
+        backbone = self.get_backbone()
+        position_ids = build_position_ids(option_ids, attention_mask)
+        if token_type_ids is None:
+            # The closing `[SEP]` is the token at the position after the longest option.
+            longest = (position_ids * (option_ids > 0)).amax(1, keepdim=True)
+            closes = (option_ids == 0) & (position_ids == longest + 1) & attention_mask.bool()
+            token_type_ids = ((option_ids > 0) | closes).long()
+        inputs: dict[str, Any] = {"input_ids": input_ids, "inputs_embeds": inputs_embeds}
+        if getattr(config, "type_vocab_size", 0) > 1 and config.model_type != "distilbert":
+            inputs["token_type_ids"] = token_type_ids
+
+        if config.model_type == "deberta-v2":
+            inputs["position_ids"] = position_ids.clamp(max=config.max_position_embeddings - 1)
+            return _encode_deberta(backbone, inputs, attention_mask, option_ids, **kwargs)
+
+        dtype = self._activation_dtype(inputs_embeds)
+        if config.model_type == "modernbert":
+            inputs["position_ids"] = position_ids
+            inputs["attention_mask"] = {
+                "full_attention": build_attention_mask(option_ids, attention_mask, dtype),
+                "sliding_attention": build_attention_mask(
+                    option_ids, attention_mask, dtype, position_ids, window=config.local_attention // 2
+                ),
+            }
+        else:
+            # RoBERTa's table starts with rows for padding; its positions count from the row after them.
+            offset = config.pad_token_id + 1 if config.model_type in ("roberta", "xlm-roberta") else 0
+            # The reference clamps too: a menu may make the sequence longer than the table, never the positions.
+            inputs["position_ids"] = (position_ids + offset).clamp(max=config.max_position_embeddings - 1)
+            inputs["attention_mask"] = build_attention_mask(option_ids, attention_mask, dtype)
+        return backbone(**inputs, **{**kwargs, "return_dict": True})
+
+    def _activation_dtype(self, inputs_embeds: torch.Tensor | None) -> torch.dtype:
+        # SDPA leaves its fast path when the mask is of another dtype than the activations.
+        embeddings = self.get_input_embeddings().weight
+        if torch.is_autocast_enabled(embeddings.device.type):
+            return torch.get_autocast_dtype(embeddings.device.type)
+        return embeddings.dtype if inputs_embeds is None else inputs_embeds.dtype
+
+    # -- the losses --------------------------------------------------------------------------------------------
+
+    def _option_prediction_loss(
+        self, logits: torch.Tensor, yes_no_logits: torch.Tensor, labels: torch.Tensor, has_option: torch.Tensor
+    ) -> torch.Tensor:
+        """OP (section 3.3 of the paper): cross-entropy of the softmax over the options' *yes* logits.
+
+        With several right answers there is no one-of-K choice to score; the loss is then the binary cross-entropy
+        of `sigmoid(yes - no)`, the score that multi-label prediction uses, averaged over the options.
+        """
+        if labels.dim() == 1:
+            summed = F.cross_entropy(logits.float(), labels, reduction="sum")
+            return summed / (labels >= 0).sum().clamp(min=1)
+        margins = (yes_no_logits[..., 0] - yes_no_logits[..., 1]).float()
+        losses = F.binary_cross_entropy_with_logits(margins, labels.float(), reduction="none")
+        return losses.masked_fill(~has_option, 0.0).sum() / has_option.sum().clamp(min=1)
+
+    def _masked_language_modeling_loss(
+        self,
+        head: MaskedLMHead,
+        hidden_states: torch.Tensor,
+        features: torch.Tensor,
+        yes_no_logits: torch.Tensor,
+        has_option: torch.Tensor,
+        labels: torch.Tensor | None,
+        mlm_labels: torch.LongTensor | None,
+    ) -> torch.Tensor:
+        """O-MLM and MLM (section 3.3 of the paper): one cross-entropy, averaged over all labelled positions."""
+        total = hidden_states.new_zeros((), dtype=torch.float32)
+        count = hidden_states.new_zeros((), dtype=torch.float32)
+        if labels is not None:
+            right, labelled = _right_options(labels, has_option)
+            if self.config.option_mlm_loss == "yes_no":
+                log_probs = yes_no_logits.float().log_softmax(-1)[labelled]
+            else:
+                words = [self.config.yes_token_id, self.config.no_token_id]
+                log_probs = head.decode(features[labelled]).float().log_softmax(-1)[:, words]
+            right = right[labelled]
+            total = total - (right * log_probs[:, 0] + (1 - right) * log_probs[:, 1]).sum()
+            count = count + labelled.sum()
+        if mlm_labels is not None:
+            masked = mlm_labels != -100
+            vocabulary_logits = head.decode(head.transform(hidden_states[masked]))
+            total = total + F.cross_entropy(vocabulary_logits.float(), mlm_labels[masked], reduction="sum")
+            count = count + masked.sum()
+        return total / count.clamp(min=1)
+
+    def _check_yes_no_known(self) -> None:
+        if self.config.yes_token_id is None:
+            raise ValueError(
+                "`config.yes_token_id` and `config.no_token_id` are not set: a plain checkpoint does not record them. "
+                "Pass both to `from_pretrained`, or use pipeline('unimc-zero-shot', model=..., language=...)."
+            )
+
+
+def _right_options(labels: torch.Tensor, has_option: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """How right each option is, float `(batch_size, num_choices)`, and where that is known, bool, same shape."""
+    if labels.dim() == 2:
+        return labels.float(), has_option
+    right = F.one_hot(labels.clamp(min=0), has_option.shape[1]).float()
+    return right, has_option & (labels >= 0).unsqueeze(1)
+
+
+def _check_labels(labels: torch.Tensor, option_positions: torch.Tensor) -> None:
+    size, num_choices = option_positions.shape
+    if labels.dim() == 1 and labels.shape[0] == size:
+        if labels.is_floating_point():
+            raise ValueError("`labels` of shape (batch_size,) must be integers: the index of the right option.")
+        counts = (option_positions > 0).sum(1)
+        wrong = ((labels < 0) & (labels != -100)) | (labels >= counts)
+        if bool(wrong.any()):
+            row = int(wrong.nonzero()[0, 0])
+            raise ValueError(f"`labels[{row}]` is {int(labels[row])}, but example {row} has {int(counts[row])} options.")
+    elif labels.shape == (size, num_choices):
+        given = labels[option_positions > 0].float()
+        if not bool(((given >= 0) & (given <= 1)).all()):  # also refuses NaN
+            raise ValueError("`labels` of shape (batch_size, num_choices) must be probabilities between 0 and 1.")
+    else:
+        raise ValueError(
+            f"`labels` must have shape ({size},) or ({size}, {num_choices}), got {tuple(labels.shape)}."
+        )
+
+
+def _encode_deberta(
+    backbone: PreTrainedModel,
+    inputs: dict[str, Any],
+    attention_mask: torch.Tensor,
+    option_ids: torch.Tensor,
+    output_hidden_states: bool | None = None,
+    output_attentions: bool | None = None,
+    **_: Any,
+) -> ModelOutput:
+    """The two stages of `DebertaV2Model`, with padding for the embeddings and the option mask for the encoder.
+
+    Its own `forward` gives both stages the same mask, and its embeddings cannot take one per pair of tokens.
+    """
+    embeddings = backbone.embeddings(mask=attention_mask, **inputs)
+    mask = build_attention_mask(option_ids, attention_mask, torch.bool)
+    outputs = backbone.encoder(
+        embeddings,
+        mask,
+        output_hidden_states=bool(output_hidden_states),
+        output_attentions=bool(output_attentions),
+    )
+    return outputs
+
+
+__all__ = ["UniMCForMultipleChoice", "UniMCOutput"]

@@ -1,0 +1,211 @@
+"""What a user may pass to the tokenizer, checked; and one example after the other laid out as token ids.
+
+This file knows the order of the parts of an example and what may be cut; it knows nothing about vocabularies.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+EncodedText = dict[str, list[int]]  # a string -> the ids of its tokens, without special tokens
+
+MENU_SHARE = 256  # tokens of a menu that count against the text when `max_length` is None
+
+
+@dataclass(frozen=True)
+class OptionInputs:
+    """A batch of examples as plain strings; `""` stands for a question or a second text that is not there."""
+
+    texts: list[str]
+    text_pairs: list[str]
+    questions: list[str]
+    options: list[tuple[str, ...]]
+    is_batched: bool
+
+    def strings(self) -> list[str]:
+        """Every string of the batch, repeated ones included."""
+        menus = dict.fromkeys(self.options)
+        return [s for menu in menus for s in menu] + self.questions + self.texts + self.text_pairs
+
+
+def check_option_inputs(
+    text: Any, text_pair: Any, options: Any, question: Any, max_length: int | None
+) -> OptionInputs:
+    """Bring the arguments of a tokenizer call to one form.
+
+    Raises:
+        TypeError: if something is not a string or not a list where one belongs.
+        ValueError: if a menu is empty, repeats an option or has an empty one, or if lengths do not match.
+    """
+    if max_length is not None and (isinstance(max_length, bool) or not isinstance(max_length, int) or max_length < 1):
+        raise ValueError(f"`max_length` must be a positive integer or None, got {max_length!r}.")
+    is_batched = isinstance(text, (list, tuple))
+    texts = list(text) if is_batched else [text]
+    for value in texts:
+        check_text("text", value)
+    size = len(texts)
+    return OptionInputs(
+        texts=texts,
+        text_pairs=_one_per_text("text_pair", text_pair, size, is_batched),
+        questions=_one_per_text("question", question, size, is_batched),
+        options=_menus(options, size, is_batched),
+        is_batched=is_batched,
+    )
+
+
+def check_text(name: str, value: Any) -> None:
+    """Raise unless `value` is a string that can be encoded as UTF-8."""
+    if not isinstance(value, str):
+        raise TypeError(f"`{name}` must be a string, got {type(value).__name__}.")
+    if not value.isascii():
+        try:
+            value.encode("utf-8")
+        except UnicodeEncodeError as error:
+            raise ValueError(f"`{name}` holds a lone surrogate at character {error.start}: not valid text.") from None
+
+
+def check_menu(name: str, menu: Any) -> tuple[str, ...]:
+    """Raise unless `menu` is a list of different, non-empty strings; return it as a tuple."""
+    if not isinstance(menu, (list, tuple)):
+        raise TypeError(f"`{name}` must be a list of strings, got {type(menu).__name__}.")
+    if not menu:
+        raise ValueError(f"`{name}` is empty: there is nothing to choose from.")
+    for option in menu:
+        check_text(name, option)
+        if not option.strip():
+            raise ValueError(f"`{name}` holds an empty option.")
+    if len(set(menu)) != len(menu):
+        repeated = next(option for option in menu if list(menu).count(option) > 1)
+        raise ValueError(f"`{name}` repeats {repeated!r}: options must differ.")
+    return tuple(menu)
+
+
+def _menus(options: Any, size: int, is_batched: bool) -> list[tuple[str, ...]]:
+    if not isinstance(options, (list, tuple)):
+        raise TypeError(f"`options` must be a list of strings, got {type(options).__name__}.")
+    if not (options and isinstance(options[0], (list, tuple))):
+        return [check_menu("options", options)] * size
+    if not is_batched:
+        raise TypeError("`options` is a list of lists but `text` is one string: pass one list of strings.")
+    if len(options) != size:
+        raise ValueError(f"`options` has {len(options)} lists for {size} texts.")
+    checked: dict[int, tuple[str, ...]] = {}
+    for menu in options:
+        if id(menu) not in checked:
+            checked[id(menu)] = check_menu("options", menu)
+    return [checked[id(menu)] for menu in options]
+
+
+def _one_per_text(name: str, value: Any, size: int, is_batched: bool) -> list[str]:
+    if value is None or isinstance(value, str):
+        value = [value] * size
+    elif not isinstance(value, (list, tuple)) or not is_batched:
+        expected = "a string or a list of strings" if is_batched else "a string, as `text` is one"
+        raise TypeError(f"`{name}` must be {expected}, got {type(value).__name__}.")
+    if len(value) != size:
+        raise ValueError(f"`{name}` has {len(value)} entries for {size} texts.")
+    filled = ["" if entry is None else entry for entry in value]
+    for entry in filled:
+        check_text(name, entry)
+    return filled
+
+
+def lay_out(
+    inputs: OptionInputs,
+    ids: EncodedText,
+    special: tuple[int, int, int],
+    max_length: int | None,
+    model_max_length: int,
+    truncation: bool,
+) -> dict[str, list]:
+    """Token ids and option structure of every example.
+
+    Args:
+        inputs: the examples as strings.
+        ids: the token ids of every string in them.
+        special: the ids of `[CLS]`, `[MASK]` and `[SEP]`.
+        max_length: most tokens of an example, or `None`: see [`UniMCTokenizer`].
+        model_max_length: how many positions the model has; the text may not need more when `max_length` is `None`.
+        truncation: whether a text that is too long is cut; otherwise it raises.
+
+    Raises:
+        ValueError: if an example does not fit, with the counts.
+    """
+    cls_id, mask_id, sep_id = special
+    menus: dict[tuple[str, ...], tuple[list[int], list[int], list[int]]] = {}
+    names = ("input_ids", "token_type_ids", "attention_mask", "option_ids", "option_positions", "num_truncated_tokens")
+    features: dict[str, list] = {name: [] for name in names}
+    fit_all = [
+        _lay_out_menu(menu, ids, menus, cls_id, mask_id, sep_id)[0] for menu in inputs.options
+    ]  # every menu is laid out, and every example checked, before the first row is built
+    rooms = [
+        _room(len(head), menu, ids, question, text, max_length, model_max_length)
+        for head, menu, question, text in zip(fit_all, inputs.options, inputs.questions, inputs.texts)
+    ]
+    for row, (menu, room) in enumerate(zip(inputs.options, rooms)):
+        head, option_ids, option_positions = menus[menu]
+        question, text, text_pair = inputs.questions[row], inputs.texts[row], inputs.text_pairs[row]
+        # An empty text keeps its `[SEP]`, an empty question or second text does not: so were the models trained.
+        parts = [question] * bool(question) + [text] + [text_pair] * bool(text_pair)
+        tail = [token for part in parts for token in (*ids[part], sep_id)]
+        truncated = len(tail) - room
+        if truncated > 0:
+            if not truncation:
+                raise ValueError(
+                    f"Example {row} has {len(head) + len(tail)} tokens, `max_length` allows {len(head) + room} and "
+                    "`truncation` is off."
+                )
+            tail = tail[: room - 1] + [sep_id]
+        length = len(head) + len(tail)
+        features["input_ids"].append(head + tail)
+        features["token_type_ids"].append([0] + [1] * (len(head) - 1) + [0] * len(tail))
+        features["attention_mask"].append([1] * length)
+        features["option_ids"].append(option_ids + [0] * len(tail))
+        features["option_positions"].append(option_positions)
+        features["num_truncated_tokens"].append(max(truncated, 0))
+    return features
+
+
+def _lay_out_menu(
+    menu: tuple[str, ...], ids: EncodedText, menus: dict, cls_id: int, mask_id: int, sep_id: int
+) -> tuple[list[int], list[int], list[int]]:
+    """`[CLS] [MASK] option 1 ... [SEP]` as (ids, option ids, positions of the masks), made once per menu."""
+    if menu not in menus:
+        head, option_ids, positions = [cls_id], [0], []
+        for number, option in enumerate(menu, start=1):
+            positions.append(len(head))
+            head += [mask_id] + ids[option]
+            option_ids += [number] * (1 + len(ids[option]))
+        menus[menu] = (head + [sep_id], option_ids + [0], positions)
+    return menus[menu]
+
+
+def _room(
+    head: int,
+    menu: tuple[str, ...],
+    ids: EncodedText,
+    question: str,
+    text: str,
+    max_length: int | None,
+    model_max_length: int,
+) -> int:
+    """How many tokens may follow the options; raises where that is too few for the question and some text."""
+    if max_length is None:
+        # Positions restart at every option, so only the longest one takes positions from the text.
+        longest = 1 + max(len(ids[option]) for option in menu)
+        limit = model_max_length + max(0, head - 2 - MENU_SHARE)
+        room = min(limit - head, model_max_length - 2 - longest)
+    else:
+        limit = max_length
+        room = limit - head
+    needed = (len(ids[question]) + 1 if question else 0) + min(len(ids[text]), 1) + 1
+    if room < needed:
+        asked = f" and a question of {len(ids[question])} tokens" if question else ""
+        raise ValueError(
+            f"`options` do not fit: {len(menu)} options take {head - 2} tokens{asked}, which leaves "
+            f"{max(room, 0)} of {limit} tokens (`max_length`) for the text. Options are never cut: pass fewer or "
+            "shorter ones, or a larger `max_length`."
+        )
+    return room
