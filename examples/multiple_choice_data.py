@@ -236,11 +236,16 @@ def label_sets(examples: Iterable[Example], largest: int = 200) -> dict[str, lis
 
 
 def build_mixture(data_dir: str | Path, config: dict[str, Any]) -> list[Example]:
-    """Every source up to its cap, every pass with other wordings, in an order fixed by `config["seed"]`."""
+    """Every source up to its cap, every pass with other wordings, in an order fixed by `config["seed"]`.
+
+    Texts are shortened; rows whose question or own options are too long to train on are left out.
+    """
+    longest = config["augmentation"]["max_characters"]
     examples = [
         example
         for source, cap in config["sources"].items()
         for example in read_jsonl(Path(data_dir) / f"{source}.jsonl.gz", limit=cap, seed=config["seed"])
+        if len(example["question"]) <= longest and len("".join(example["options"])) <= longest
     ]
     reword = Rewording(config["augmentation"], label_sets(examples))
     mixture = []

@@ -14,8 +14,7 @@ from .data_collator_unimc import DataCollatorForUniMC
 from .modeling_unimc import UniMCForMultipleChoice, UniMCOutput
 from .pipeline_unimc import UniMCZeroShotPipeline
 from .tokenization_unimc import UniMCTokenizer
-
-__version__ = "0.1.0"
+from .version import __version__
 
 DEFAULT_MODEL = str(Path(__file__).parent / "default_model")
 
@@ -41,4 +40,5 @@ __all__ = [
     "UniMCOutput",
     "UniMCTokenizer",
     "UniMCZeroShotPipeline",
+    "__version__",
 ]

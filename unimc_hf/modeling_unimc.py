@@ -90,9 +90,10 @@ class UniMCForMultipleChoice(PreTrainedModel):
         masked_lm_class = MODEL_FOR_MASKED_LM_MAPPING[type(config.text_config)]
         self._supports_sdpa = masked_lm_class._supports_sdpa
         self.supports_gradient_checkpointing = masked_lm_class.supports_gradient_checkpointing
+        # What `text_config` asks for counts, and is checked against what this class supports.
+        config._attn_implementation = config.text_config._attn_implementation or config._attn_implementation
         super().__init__(config)
-        if config._attn_implementation is not None:
-            config.text_config._attn_implementation = config._attn_implementation
+        config.text_config._attn_implementation = config._attn_implementation
         masked_lm = masked_lm_class(config.text_config)
         for name, child in masked_lm.named_children():
             self.add_module(name, child)
@@ -107,6 +108,8 @@ class UniMCForMultipleChoice(PreTrainedModel):
         ]
         if config.text_config.model_type == "albert":
             self.predictions.LayerNorm.eps = ALBERT_HEAD_LAYER_NORM_EPS
+        if config.text_config.model_type == "deberta-v2" and self.get_backbone().encoder.conv is not None:
+            self.get_backbone().encoder.conv.register_forward_pre_hook(_padding_mask_as_integers)
         if not config.is_order_invariant:
             logger.warning_once(
                 f"{config.text_config.model_type} measures distance by the index of a token in the sequence, not by "
@@ -144,6 +147,11 @@ class UniMCForMultipleChoice(PreTrainedModel):
         # The head belongs to us, the rule for it to the family: the backbone is a model of that family.
         self.get_backbone()._init_weights(module)
 
+    @classmethod
+    def is_custom_code(cls) -> bool:
+        # transformers leaves out the rules for composite modules (ModernBERT's attention, ...) in custom code.
+        return False
+
     def get_backbone(self) -> PreTrainedModel:
         """The encoder without its head, e.g. a `BertModel`."""
         return getattr(self, self.base_model_prefix)
@@ -157,6 +165,12 @@ class UniMCForMultipleChoice(PreTrainedModel):
 
     def set_input_embeddings(self, value: nn.Module) -> None:
         self.get_backbone().set_input_embeddings(value)
+
+    def get_position_embeddings(self) -> nn.Embedding:
+        return self.get_backbone().get_position_embeddings()
+
+    def resize_position_embeddings(self, new_num_position_embeddings: int) -> None:
+        self.get_backbone().resize_position_embeddings(new_num_position_embeddings)
 
     def get_output_embeddings(self) -> nn.Module:
         return self.get_masked_lm_head().decoder
@@ -389,14 +403,18 @@ def _encode_deberta(
     Its own `forward` gives both stages the same mask, and its embeddings cannot take one per pair of tokens.
     """
     embeddings = backbone.embeddings(mask=attention_mask, **inputs)
-    mask = build_attention_mask(option_ids, attention_mask, torch.bool)
-    outputs = backbone.encoder(
+    return backbone.encoder(
         embeddings,
-        mask,
+        build_attention_mask(option_ids, attention_mask, torch.bool).squeeze(1),
         output_hidden_states=bool(output_hidden_states),
         output_attentions=bool(output_attentions),
     )
-    return outputs
+
+
+def _padding_mask_as_integers(_: nn.Module, inputs: tuple) -> tuple:
+    """The convolution of DeBERTa-v2 computes `1 - mask`, but gets a bool where attention has a mask per pair."""
+    hidden_states, residual_states, padding_mask = inputs
+    return hidden_states, residual_states, padding_mask.long()
 
 
 __all__ = ["UniMCForMultipleChoice", "UniMCOutput"]

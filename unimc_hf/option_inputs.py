@@ -11,8 +11,6 @@ from typing import Any
 
 EncodedText = dict[str, list[int]]  # a string -> the ids of its tokens, without special tokens
 
-MENU_SHARE = 256  # tokens of a menu that count against the text when `max_length` is None
-
 
 @dataclass(frozen=True)
 class OptionInputs:
@@ -195,7 +193,7 @@ def _room(
     if max_length is None:
         # Positions restart at every option, so only the longest one takes positions from the text.
         longest = 1 + max(len(ids[option]) for option in menu)
-        limit = model_max_length + max(0, head - 2 - MENU_SHARE)
+        limit = model_max_length + max(0, head - 2 - model_max_length // 2)
         room = min(limit - head, model_max_length - 2 - longest)
     else:
         limit = max_length

@@ -1,4 +1,284 @@
-"""stub for now"""
-from transformers import Pipeline
+"""`UniMCZeroShotPipeline`: `pipeline("unimc-zero-shot")`, from texts and labels to sorted labels and scores.
+
+A call is read top to bottom: the arguments become requests (`pipeline_inputs`), a window of requests is encoded in
+one tokenizer call (`preprocess`), sorted by length and cut into batches of similar lengths, each batch is one
+forward pass whatever the labels (`_forward`), and logits become scores (`postprocess`) in the order of the inputs.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from typing import Any
+
+import torch
+from torch.utils.data import Dataset
+from transformers import Pipeline, PreTrainedModel, PreTrainedTokenizerFast
+
+from .configuration_unimc import UniMCConfig
+from .pipeline_inputs import ClassificationRequest, RequestBuilder, check_positive, check_threshold
+from .tokenization_unimc import UniMCTokenizer
+
+WINDOW = 512  # requests that are encoded and sorted together; a stream holds no more in memory
+TOKENS_PER_BATCH = {"cpu": 4096}  # padding included; more does not help a CPU
+TOKENS_PER_BATCH_ON_ACCELERATOR = 32768
+
+
 class UniMCZeroShotPipeline(Pipeline):
-    pass
+    r"""
+    Zero-shot classification in one forward pass per batch, however many labels there are.
+
+    The output contract is that of `zero-shot-classification`: a dict with `sequence`, `labels` and `scores`, best
+    label first; a list of them for a list of texts, an iterator for a generator or a dataset. Permuting the labels
+    changes nothing but the order in which equal scores appear.
+
+    Example:
+
+    ```python
+    >>> import unimc_hf
+    >>> from transformers import pipeline
+
+    >>> classify = pipeline("unimc-zero-shot")
+    >>> classify("Stocks fell sharply.", candidate_labels=["sports", "business"])["labels"][0]
+    'business'
+    ```
+
+    Args:
+        model ([`UniMCForMultipleChoice`]): the model.
+        tokenizer ([`UniMCTokenizer`] or a plain fast tokenizer, *optional*): loaded from where the model came from
+            if not given.
+        language (`str`, *optional*): `"english"` or `"chinese"`: the words for yes and no, for checkpoints that do
+            not record them.
+        **kwargs: those of [`~transformers.Pipeline`], and defaults for the arguments of a call.
+
+    Raises:
+        ValueError: if the model is no UniMC model or of a family that UniMC does not support, if the words for yes
+            and no cannot be told, or if the tokenizer has more tokens than the model.
+    """
+
+    _load_processor = False
+    _load_image_processor = False
+    _load_video_processor = False
+    _load_feature_extractor = False
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        tokenizer: PreTrainedTokenizerFast | None = None,
+        *,
+        language: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        if model.config.model_type != UniMCConfig.model_type:
+            UniMCConfig(text_config=model.config)  # raises with the reason where the family is not supported
+            raise ValueError(f"`model` is a {type(model).__name__}; pass a UniMCForMultipleChoice.")
+        tokenizer = _as_unimc_tokenizer(tokenizer, model)
+        if len(tokenizer) > model.config.vocab_size:
+            raise ValueError(
+                f"`tokenizer` has {len(tokenizer)} tokens and `model` {model.config.vocab_size}: they do not belong "
+                "together."
+            )
+        if language is not None or model.config.yes_token_id is None:
+            if language is None:
+                raise ValueError(
+                    "`language` is needed: this checkpoint does not record its words for yes and no. Pass "
+                    "language='english' or language='chinese'."
+                )
+            model.config.yes_token_id, model.config.no_token_id = tokenizer.yes_no_token_ids(language)
+            model.config.language = language
+        super().__init__(model, tokenizer=tokenizer, **kwargs)
+        self.model.eval()
+
+    def _sanitize_parameters(self, **kwargs: Any) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
+        known = ("candidate_labels", "question", "text_pair", "hypothesis_template", "multi_label", "max_length")
+        preprocess = {name: kwargs.pop(name) for name in known if name in kwargs}
+        postprocess: dict[str, Any] = {}
+        if "multi_label" in preprocess:
+            if not isinstance(preprocess["multi_label"], bool):
+                raise TypeError(f"`multi_label` must be True or False, got {preprocess['multi_label']!r}.")
+            postprocess["multi_label"] = preprocess["multi_label"]
+        if "threshold" in kwargs:
+            threshold = kwargs.pop("threshold")
+            postprocess["threshold"] = None if threshold is None else check_threshold(threshold)
+        if "top_k" in kwargs:
+            top_k = kwargs.pop("top_k")
+            postprocess["top_k"] = None if top_k is None else check_positive("top_k", top_k)
+        if kwargs:
+            raise TypeError(f"UniMCZeroShotPipeline got unknown arguments: {', '.join(sorted(kwargs))}.")
+        return preprocess, {}, postprocess
+
+    def __call__(self, inputs: Any, *args: Any, **kwargs: Any) -> Any:
+        """
+        Classify one text or many.
+
+        Args:
+            inputs (`str`, `dict`, or a list, generator or dataset of them): texts; or dicts with `text` and where
+                wanted their own `text_pair`, `question` and `candidate_labels` (`texta`, `textb`, `question` and
+                `choice`, the original implementation's names, work too).
+            candidate_labels (`list[str]`, `dict[str, str]`, or a list with one of them per text): the labels, or
+                labels with descriptions that the model reads as well. A comma-separated string works too.
+            question (`str` or `list[str]`, *optional*): what is asked about the text.
+            text_pair (`str` or `list[str]`, *optional*): a second text, e.g. a hypothesis.
+            hypothesis_template (`str`, *optional*, defaults to `"{}"`): how a label is worded as an option.
+            multi_label (`bool`, *optional*, defaults to `False`): `False`: one label is right and the scores are a
+                softmax over the labels. `True`: each label is scored on its own by `sigmoid(yes - no)`.
+            threshold (`float`, *optional*): drop labels that score lower, the best one too: no label means that
+                none fits.
+            top_k (`int`, *optional*): keep the best k labels.
+            batch_size (`int`, *optional*): most texts in one forward pass. By default batches are filled by tokens.
+            max_length (`int`, *optional*): most tokens of text, options and question together; see
+                [`UniMCTokenizer`]. By default a long menu does not count against the text.
+
+        Returns:
+            `dict` or `list[dict]` with `sequence` (`str`), `labels` (`list[str]`, best first) and `scores`
+            (`list[float]`); `num_truncated_tokens` (`int`) only where a text was too long and its end was left out.
+
+        Raises:
+            TypeError, ValueError: naming the argument, before any text of a list is encoded.
+        """
+        if args:
+            if len(args) > 1 or "candidate_labels" in kwargs:
+                raise TypeError("UniMCZeroShotPipeline takes the inputs and `candidate_labels` by position, no more.")
+            kwargs["candidate_labels"] = args[0]
+        batch_size = kwargs.pop("batch_size", None)
+        if batch_size is not None:
+            kwargs["batch_size"] = check_positive("batch_size", batch_size)
+        if isinstance(inputs, (str, dict)):
+            return super().__call__(inputs, **kwargs)
+        if isinstance(inputs, Sequence) and not isinstance(inputs, Dataset):
+            inputs = list(inputs)
+            if not inputs:
+                return []
+        elif isinstance(inputs, Iterator):
+            inputs = (item for item in inputs)  # `Pipeline` streams generators only
+        elif not isinstance(inputs, Dataset):
+            raise TypeError(f"`inputs` must be a string or a list of strings, got {type(inputs).__name__}.")
+        return super().__call__(inputs, **kwargs)
+
+    def run_single(self, inputs: Any, preprocess_params: dict, forward_params: dict, postprocess_params: dict) -> dict:
+        builder, max_length = self._builder(preprocess_params)
+        builder.check_single()
+        return next(self._run(builder.build([inputs]), 1, max_length, postprocess_params))
+
+    def get_iterator(
+        self,
+        inputs: Iterable[Any],
+        num_workers: int,
+        batch_size: int,
+        preprocess_params: dict,
+        forward_params: dict,
+        postprocess_params: dict,
+    ) -> Iterator[dict]:
+        """Results in the order of `inputs`. Encoding is one batched call per window, so there are no workers."""
+        builder, max_length = self._builder(preprocess_params)
+        requests = builder.build(inputs)
+        if isinstance(inputs, list):
+            builder.check_size(len(inputs))
+            requests = iter(list(requests))  # every request is checked before the first text is encoded
+        # `Pipeline` says 1 where nobody asked for a batch size; a text at a time is never what that means.
+        most = batch_size if batch_size > 1 or self._batch_size == 1 else None
+        return self._run(requests, most, max_length, postprocess_params)
+
+    @staticmethod
+    def _builder(preprocess_params: dict) -> tuple[RequestBuilder, int | None]:
+        arguments = dict(preprocess_params)
+        max_length = arguments.pop("max_length", None)
+        return RequestBuilder(**arguments), max_length
+
+    def _run(
+        self,
+        requests: Iterator[ClassificationRequest],
+        batch_size: int | None,
+        max_length: int | None,
+        postprocess_params: dict,
+    ) -> Iterator[dict]:
+        while window := list(islice(requests, WINDOW)):
+            features = self.preprocess(window, max_length=max_length)
+            results: list[dict] = [{}] * len(window)
+            for rows in self._batches([len(row) for row in features["input_ids"]], batch_size):
+                batch = self.tokenizer.pad(
+                    {name: [values[row] for row in rows] for name, values in features.items()}, return_tensors="pt"
+                )
+                num_truncated_tokens = batch.pop("num_truncated_tokens").tolist()
+                outputs = self.forward(dict(batch))
+                for i, row in enumerate(rows):
+                    outputs_of_row = {
+                        "request": window[row],
+                        "yes_no_logits": outputs["yes_no_logits"][i],
+                        "num_truncated_tokens": num_truncated_tokens[i],
+                    }
+                    results[row] = self.postprocess(outputs_of_row, **postprocess_params)
+            yield from results
+
+    def _batches(self, lengths: list[int], batch_size: int | None) -> Iterator[list[int]]:
+        """Rows of similar length whose padded size stays under the token budget, the longest first."""
+        budget = TOKENS_PER_BATCH.get(self.device.type, TOKENS_PER_BATCH_ON_ACCELERATOR)
+        batch: list[int] = []
+        for row in sorted(range(len(lengths)), key=lengths.__getitem__, reverse=True):
+            longest = lengths[batch[0]] if batch else 0
+            if batch and (len(batch) == batch_size or (len(batch) + 1) * longest > budget):
+                yield batch
+                batch = []
+            batch.append(row)
+        if batch:
+            yield batch
+
+    def preprocess(self, input_: Sequence[ClassificationRequest], max_length: int | None = None) -> dict[str, list]:
+        """Token ids and option structure of a window of requests, lists without padding."""
+        return dict(
+            self.tokenizer(
+                [request.text for request in input_],
+                [request.text_pair for request in input_],
+                options=[request.options for request in input_],
+                question=[request.question for request in input_],
+                max_length=max_length,
+                return_overflowing_tokens=True,
+            )
+        )
+
+    def _forward(self, input_tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        return {"yes_no_logits": self.model(**input_tensors).yes_no_logits.float()}
+
+    def postprocess(
+        self,
+        model_outputs: dict[str, Any],
+        multi_label: bool = False,
+        threshold: float | None = None,
+        top_k: int | None = None,
+    ) -> dict[str, Any]:
+        """Scores of one text, best first."""
+        request = model_outputs["request"]
+        yes, no = model_outputs["yes_no_logits"][: len(request.labels)].unbind(-1)
+        scores = ((yes - no).sigmoid() if multi_label else yes.softmax(-1)).tolist()
+        ranked = sorted(zip(request.labels, scores), key=lambda pair: -pair[1])[:top_k]
+        if threshold is not None:
+            ranked = [(label, score) for label, score in ranked if score >= threshold]
+        result: dict[str, Any] = {
+            "sequence": request.text,
+            "labels": [label for label, _ in ranked],
+            "scores": [score for _, score in ranked],
+        }
+        if model_outputs["num_truncated_tokens"]:
+            result["num_truncated_tokens"] = model_outputs["num_truncated_tokens"]
+        return result
+
+    def save_pretrained(self, save_directory: str | os.PathLike, **kwargs: Any) -> None:
+        """Save model, tokenizer and their code, for `pipeline(model=..., trust_remote_code=True)` anywhere."""
+        self.model.save_pretrained(save_directory, **kwargs)
+        self.tokenizer.save_pretrained(save_directory, **kwargs)
+
+
+def _as_unimc_tokenizer(tokenizer: Any, model: PreTrainedModel) -> UniMCTokenizer:
+    """Where a repository is a plain one, AutoTokenizer gives a plain tokenizer, for DeBERTa-v2 even a wrong one."""
+    if hasattr(tokenizer, "yes_no_token_ids"):  # not isinstance: remote code has its own copy of the class
+        return tokenizer
+    source = getattr(tokenizer, "name_or_path", None) or model.config.name_or_path
+    if isinstance(tokenizer, str) or tokenizer is None or model.config.text_config.model_type == "deberta-v2":
+        if not source:
+            raise ValueError("`tokenizer` is missing, and `model` was not loaded from a folder that has one.")
+        return UniMCTokenizer.from_pretrained(source)
+    return UniMCTokenizer.from_plain(tokenizer)
+
+
+__all__ = ["UniMCZeroShotPipeline"]

@@ -128,33 +128,55 @@ class UniMCTokenizer(PreTrainedTokenizerFast):
         *args: Any,
         options: Sequence[str] | Sequence[Sequence[str]] | None = None,
         question: str | Sequence[str | None] | None = None,
+        **kwargs: Any,
+    ) -> BatchEncoding:
+        """With `options`, [`~UniMCTokenizer.encode_options`]; without, the plain tokenizer of the backbone.
+
+        Raises:
+            ValueError: if there is a `question` but no `options`.
+        """
+        if options is None:
+            if question is not None:
+                raise ValueError("`question` was given without `options`.")
+            return super().__call__(text, text_pair, *args, **kwargs)
+        if args:
+            raise TypeError("With `options`, only `text` and `text_pair` may be passed by position.")
+        return self.encode_options(text, text_pair, options=options, question=question, **kwargs)
+
+    def encode_options(
+        self,
+        text: str | Sequence[str],
+        text_pair: str | Sequence[str | None] | None = None,
+        *,
+        options: Sequence[str] | Sequence[Sequence[str]],
+        question: str | Sequence[str | None] | None = None,
         max_length: int | None = DEFAULT_MAX_LENGTH,
         padding: bool | str = False,
-        truncation: bool | str | None = None,
+        truncation: bool | str = True,
         pad_to_multiple_of: int | None = None,
         padding_side: str | None = None,
         return_tensors: str | None = None,
         return_overflowing_tokens: bool = False,
-        split_special_tokens: bool | None = None,
-        **kwargs: Any,
+        split_special_tokens: bool = True,
     ) -> BatchEncoding:
         """
-        Encode one example or a batch of examples.
+        Encode one multiple-choice example or a batch of them.
 
         Args:
             text (`str` or `list[str]`): the passage, or one per example; may be empty.
             text_pair (`str` or `list[str]`, *optional*): a second text after the first, e.g. a hypothesis.
             options (`list[str]` or `list[list[str]]`): the options of every example, or one list per example.
             question (`str` or `list[str]`, *optional*): a question before the text; `None` or `""` for none.
-            max_length (`int`, *optional*, defaults to 512): most tokens an example may have. With `None` a menu of
-                more than 256 tokens does not count against the text: the limit grows by what it has over 256.
-                Options restart their positions, so a model with 512 positions takes such a sequence.
+            max_length (`int`, *optional*, defaults to 512): most tokens an example may have. With `None`
+                it is what the model has positions for, usually 512, and grows by what a menu takes over half of
+                that, so that a long menu does not cost the text. Options restart their positions, so the model
+                takes such a sequence.
             padding, pad_to_multiple_of, padding_side, return_tensors: as in transformers.
-            truncation (*optional*): `False` to raise instead of cutting the text.
-            return_overflowing_tokens (`bool`): also return `num_truncated_tokens`, how many tokens of the text were
-                cut, `int64` of shape `(batch_size,)`.
-            split_special_tokens (`bool`, *optional*, defaults to `True` with options): `False` makes a special token
-                written in the text the real one, as the original implementation does.
+            truncation (`bool`, *optional*, defaults to `True`): `False` to raise instead of cutting the text.
+            return_overflowing_tokens (`bool`, *optional*, defaults to `False`): also return `num_truncated_tokens`,
+                how many tokens of the text were cut, `int64` of shape `(batch_size,)`.
+            split_special_tokens (`bool`, *optional*, defaults to `True`): `False` makes a special token written in
+                the text the real one, as the original implementation does.
 
         Returns:
             [`BatchEncoding`] with `input_ids`, `attention_mask`, `token_type_ids` (1 on the options and the `[SEP]`
@@ -168,33 +190,12 @@ class UniMCTokenizer(PreTrainedTokenizerFast):
             ValueError: if `options` is empty or repeats an option, if lengths do not match, or if options and
                 question leave no room for the text in `max_length` tokens.
         """
-        plain_arguments = dict(
-            max_length=max_length,
-            padding=padding,
-            truncation=truncation,
-            pad_to_multiple_of=pad_to_multiple_of,
-            padding_side=padding_side,
-            return_tensors=return_tensors,
-            return_overflowing_tokens=return_overflowing_tokens,
-        )
-        if options is None:
-            if question is not None:
-                raise ValueError("`question` was given without `options`.")
-            if max_length == DEFAULT_MAX_LENGTH and not truncation and padding != "max_length":
-                plain_arguments["max_length"] = None
-            if split_special_tokens is not None:
-                plain_arguments["split_special_tokens"] = split_special_tokens
-            return super().__call__(text, text_pair, *args, **plain_arguments, **kwargs)
-        if args or kwargs:
-            unknown = list(kwargs) or "positional arguments after `text_pair`"
-            raise TypeError(f"UniMCTokenizer takes no {unknown} together with `options`.")
-
         inputs = check_option_inputs(text, text_pair, options, question, max_length)
         features = self._encode_options(
             inputs,
             max_length=max_length,
-            truncation=truncation is None or (truncation is not False and truncation != "do_not_truncate"),
-            split_special_tokens=split_special_tokens is not False,
+            truncation=truncation not in (False, None, "do_not_truncate"),
+            split_special_tokens=split_special_tokens,
         )
         if not return_overflowing_tokens:
             del features["num_truncated_tokens"]
@@ -203,7 +204,7 @@ class UniMCTokenizer(PreTrainedTokenizerFast):
         return self.pad(
             features,
             padding=padding,
-            max_length=max_length,
+            max_length=max_length if padding == "max_length" else None,
             pad_to_multiple_of=pad_to_multiple_of,
             padding_side=padding_side,
             return_tensors=return_tensors,
