@@ -402,12 +402,13 @@ def _encode_deberta(
 
     Its own `forward` gives both stages the same mask, and its embeddings cannot take one per pair of tokens.
     """
+    config = backbone.config
     embeddings = backbone.embeddings(mask=attention_mask, **inputs)
     return backbone.encoder(
         embeddings,
         build_attention_mask(option_ids, attention_mask, torch.bool).squeeze(1),
-        output_hidden_states=bool(output_hidden_states),
-        output_attentions=bool(output_attentions),
+        output_hidden_states=config.output_hidden_states if output_hidden_states is None else output_hidden_states,
+        output_attentions=config.output_attentions if output_attentions is None else output_attentions,
     )
 
 

@@ -146,8 +146,9 @@ class RequestBuilder:
         """(labels, options) of one set of labels."""
         if isinstance(candidate_labels, str):
             candidate_labels = [label.strip() for label in candidate_labels.split(",") if label.strip()]
-        descriptions = candidate_labels if isinstance(candidate_labels, Mapping) else {}
-        labels = check_menu("candidate_labels", list(candidate_labels) if descriptions else candidate_labels)
+        described = isinstance(candidate_labels, Mapping)
+        descriptions = candidate_labels if described else {}
+        labels = check_menu("candidate_labels", list(candidate_labels) if described else candidate_labels)
         if len(labels) == 1 and not self.multi_label:
             raise ValueError(
                 f"`candidate_labels` has one label, {labels[0]!r}, so there is nothing to choose. Pass several, or "

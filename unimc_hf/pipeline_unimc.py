@@ -8,6 +8,7 @@ forward pass whatever the labels (`_forward`), and logits become scores (`postpr
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Any
@@ -21,6 +22,7 @@ from .pipeline_inputs import ClassificationRequest, RequestBuilder, check_positi
 from .tokenization_unimc import UniMCTokenizer
 
 WINDOW = 512  # requests that are encoded and sorted together; a stream holds no more in memory
+NO_LIMIT = sys.maxsize  # of texts in a batch
 TOKENS_PER_BATCH = {"cpu": 4096}  # padding included; more does not help a CPU
 TOKENS_PER_BATCH_ON_ACCELERATOR = 32768
 
@@ -141,9 +143,9 @@ class UniMCZeroShotPipeline(Pipeline):
             if len(args) > 1 or "candidate_labels" in kwargs:
                 raise TypeError("UniMCZeroShotPipeline takes the inputs and `candidate_labels` by position, no more.")
             kwargs["candidate_labels"] = args[0]
-        batch_size = kwargs.pop("batch_size", None)
-        if batch_size is not None:
-            kwargs["batch_size"] = check_positive("batch_size", batch_size)
+        batch_size = self._batch_size if kwargs.get("batch_size") is None else kwargs["batch_size"]
+        # `Pipeline` would make it 1, which is never what no batch size means here.
+        kwargs["batch_size"] = NO_LIMIT if batch_size is None else check_positive("batch_size", batch_size)
         if isinstance(inputs, (str, dict)):
             return super().__call__(inputs, **kwargs)
         if isinstance(inputs, Sequence) and not isinstance(inputs, Dataset):
@@ -176,9 +178,7 @@ class UniMCZeroShotPipeline(Pipeline):
         if isinstance(inputs, list):
             builder.check_size(len(inputs))
             requests = iter(list(requests))  # every request is checked before the first text is encoded
-        # `Pipeline` says 1 where nobody asked for a batch size; a text at a time is never what that means.
-        most = batch_size if batch_size > 1 or self._batch_size == 1 else None
-        return self._run(requests, most, max_length, postprocess_params)
+        return self._run(requests, batch_size, max_length, postprocess_params)
 
     @staticmethod
     def _builder(preprocess_params: dict) -> tuple[RequestBuilder, int | None]:
@@ -189,7 +189,7 @@ class UniMCZeroShotPipeline(Pipeline):
     def _run(
         self,
         requests: Iterator[ClassificationRequest],
-        batch_size: int | None,
+        batch_size: int,
         max_length: int | None,
         postprocess_params: dict,
     ) -> Iterator[dict]:
@@ -211,7 +211,7 @@ class UniMCZeroShotPipeline(Pipeline):
                     results[row] = self.postprocess(outputs_of_row, **postprocess_params)
             yield from results
 
-    def _batches(self, lengths: list[int], batch_size: int | None) -> Iterator[list[int]]:
+    def _batches(self, lengths: list[int], batch_size: int) -> Iterator[list[int]]:
         """Rows of similar length whose padded size stays under the token budget, the longest first."""
         budget = TOKENS_PER_BATCH.get(self.device.type, TOKENS_PER_BATCH_ON_ACCELERATOR)
         batch: list[int] = []
