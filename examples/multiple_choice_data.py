@@ -8,8 +8,6 @@ options needs no augmentation: UniMC does not see it.
 
 from __future__ import annotations
 
-import gzip
-import json
 import math
 import random
 from collections.abc import Iterable, Sequence
@@ -17,8 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from unimc_hf.data_collator_unimc import add_distractors
-
-Example = dict[str, Any]
+from unimc_hf.jsonl_examples import Example, read_jsonl
 
 # Wordings that a label can stand in, by task.
 LABEL_TEMPLATES = {
@@ -84,33 +81,6 @@ INFER, NOT_INFER, HARD_TO_INFER = (
     "we can not infer that ",
     "it is difficult for us to infer that ",
 )
-PARAPHRASE_SEPARATOR = " [SEP] "
-
-
-def read_jsonl(path: str | Path, limit: int | None = None, seed: int = 0) -> list[Example]:
-    """Rows of a `.jsonl` or `.jsonl.gz` file as `text`, `text_pair`, `question`, `options`, `label`, `task`, `source`.
-
-    With `limit`, a random sample of that many rows, in file order.
-    """
-    opener = gzip.open if str(path).endswith(".gz") else open
-    with opener(path, "rt", encoding="utf-8") as lines:
-        rows = [json.loads(line) for line in lines]
-    if limit is not None and limit < len(rows):
-        rows = [rows[i] for i in sorted(random.Random(seed).sample(range(len(rows)), limit))]
-    return [_to_example(row) for row in rows]
-
-
-def _to_example(row: dict[str, Any]) -> Example:
-    text, _, text_pair = row["passage"].partition(PARAPHRASE_SEPARATOR)
-    return {
-        "text": text,
-        "text_pair": text_pair,
-        "question": row["question"],
-        "options": row["options"],
-        "label": row["label"],
-        "task": row["task"].partition("+")[0],
-        "source": row["source"],
-    }
 
 
 class Rewording:
@@ -211,7 +181,8 @@ class Rewording:
         example = {**example, "options": options, "label": min(truth, 1) if two_way else truth}
         if rng.random() < 0.5:
             return {**example, "text_pair": hypothesis, "question": rng.choice(NLI_QUESTIONS)}
-        return {**example, "question": f"{hypothesis} {rng.choice(['Is this true?', 'Can we infer this?', ''])}".strip()}
+        asked = rng.choice(["Is this true?", "Can we infer this?", ""])
+        return {**example, "question": f"{hypothesis} {asked}".strip()}
 
 
 def _shorten(text: str, max_characters: int) -> str:

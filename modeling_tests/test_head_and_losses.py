@@ -10,16 +10,17 @@ from unimc_hf import DataCollatorForUniMC, UniMCForMultipleChoice
 
 EXAMPLES = [
     {"text": "stocks fell sharply", "options": ["sports", "business", "music"], "label": 1},
-    {"text": "the team won the game in the rain", "question": "what about", "options": ["sports", "science"], "label": 0},
-]  # fmt: skip
+    {"text": "the team won the game", "question": "what about", "options": ["sports", "science"], "label": 0},
+]
 
 
-def make_batch(mlm: bool = False, seed: int = 3) -> dict[str, torch.Tensor]:
-    collator = DataCollatorForUniMC(tiny_tokenizer(), mlm=mlm, seed=seed)
-    batch = collator(EXAMPLES)
-    if mlm:
-        assert (batch["mlm_labels"] != -100).any()
-    return batch
+def make_batch(mlm: bool = False) -> dict[str, torch.Tensor]:
+    """The examples as a batch; with `mlm`, one that has masked tokens, which short texts do not always get."""
+    for seed in range(20):
+        batch = DataCollatorForUniMC(tiny_tokenizer(), mlm=mlm, seed=seed)(EXAMPLES)
+        if not mlm or (batch["mlm_labels"] != -100).sum() > 1:
+            return batch
+    raise AssertionError("no seed masks a token")
 
 
 def full_logits(model: UniMCForMultipleChoice, batch: dict[str, torch.Tensor]) -> torch.Tensor:

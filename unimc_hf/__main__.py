@@ -1,7 +1,7 @@
 """`python -m unimc_hf`: classify texts from the command line and print a table.
 
-    python -m unimc_hf "Stocks fell sharply." "The home team won." --labels business sports politics
-    python -m unimc_hf                                              # a few examples of every kind of question
+python -m unimc_hf "Stocks fell sharply." "The home team won." --labels business sports politics
+python -m unimc_hf                                              # a few examples of every kind of question
 """
 
 from __future__ import annotations
@@ -78,7 +78,8 @@ def main(arguments: list[str] | None = None) -> int:
 
     logging.disable_progress_bar()
     loading = {name: value for name in ("model", "language") if (value := getattr(options, name)) is not None}
-    classify = pipeline("unimc-zero-shot", **{"model": unimc_hf.DEFAULT_MODEL, **loading})
+    build: Any = pipeline  # its overloads know the tasks of transformers only
+    classify = build("unimc-zero-shot", **{"model": unimc_hf.DEFAULT_MODEL, **loading})
     if not options.texts:
         rows = [(task, item, classify(item, **settings)) for task, item, settings in EXAMPLES]
         print(format_table([("task", "text", "answer"), *[_example_row(*row) for row in rows]]))

@@ -131,9 +131,7 @@ class UniMCConfig(PreTrainedConfig):
                 "positions, so only 'absolute' works."
             )
         if self.option_mlm_loss not in ("vocabulary", "yes_no"):
-            raise ValueError(
-                f"`option_mlm_loss` must be 'vocabulary' or 'yes_no', got {self.option_mlm_loss!r}."
-            )
+            raise ValueError(f"`option_mlm_loss` must be 'vocabulary' or 'yes_no', got {self.option_mlm_loss!r}.")
         self.check_yes_no_token_ids(self.yes_token_id, self.no_token_id)
 
     def check_yes_no_token_ids(self, yes_token_id: int | None, no_token_id: int | None) -> None:
@@ -155,6 +153,16 @@ class UniMCConfig(PreTrainedConfig):
     def is_order_invariant(self) -> bool:
         """Whether permuting the options permutes the scores and changes nothing else."""
         return self.text_config.model_type in ORDER_INVARIANT_MODEL_TYPES
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        # What is read from `text_config` is written there too, so that `from_pretrained(..., hidden_dropout_prob=0)`
+        # does what it says.
+        text_config = self.__dict__.get("text_config")
+        is_own = name.startswith("_") or name in self.__dict__ or hasattr(type(self), name) or name in _OWN_ATTRIBUTES
+        if text_config is None or is_own or not hasattr(text_config, name):
+            super().__setattr__(name, value)
+        else:
+            setattr(text_config, name, value)
 
     def __getattr__(self, name: str) -> Any:
         # Only reached for what neither the instance nor the class has; `text_config` itself may not be set yet.
@@ -191,6 +199,10 @@ def nest_config_dict(plain: dict[str, Any]) -> dict[str, Any]:
         if key in plain:
             nested["dtype"] = plain[key]
     return nested
+
+
+# What every configuration has: set on this one, whatever `text_config` says.
+_OWN_ATTRIBUTES = frozenset(vars(PreTrainedConfig()))
 
 
 def _is_remote_code(config_class: type) -> bool:

@@ -83,22 +83,24 @@ class DataCollatorForUniMC:
                 options.
         """
         examples = [self._widen(example) for example in features]
-        batch = self.tokenizer(
-            [example.get("text") or "" for example in examples],
-            [example.get("text_pair") for example in examples],
-            options=[example["options"] for example in examples],
-            question=[example.get("question") for example in examples],
-            max_length=self.max_length,
-            padding=True,
-            pad_to_multiple_of=self.pad_to_multiple_of,
-            return_tensors="pt",
+        batch: dict[str, torch.Tensor] = dict(
+            self.tokenizer(
+                [example.get("text") or "" for example in examples],
+                [example.get("text_pair") for example in examples],
+                options=[example["options"] for example in examples],
+                question=[example.get("question") for example in examples],
+                max_length=self.max_length,
+                padding=True,
+                pad_to_multiple_of=self.pad_to_multiple_of,
+                return_tensors="pt",
+            )
         )
         labels = self._labels(examples, num_choices=batch["option_positions"].shape[1])
         if labels is not None:
             batch["labels"] = labels
         if self.mlm:
             batch["input_ids"], batch["mlm_labels"] = self.mask_text(batch)
-        return dict(batch)
+        return batch
 
     def _widen(self, example: dict[str, Any]) -> dict[str, Any]:
         if not example.get("options"):
@@ -108,7 +110,7 @@ class DataCollatorForUniMC:
         return add_distractors(example, self.distractor_options, self.max_choices, self._random)
 
     def _labels(self, examples: Sequence[dict[str, Any]], num_choices: int) -> torch.Tensor | None:
-        labels = [example.get("label") for example in examples]
+        labels: list[Any] = [example.get("label") for example in examples]
         if all(label is None for label in labels):
             return None
         if any(label is None for label in labels):
@@ -137,9 +139,7 @@ class DataCollatorForUniMC:
         """
         input_ids = batch["input_ids"].clone()
         size, length = input_ids.shape
-        draw = torch.multinomial(
-            torch.tensor(MLM_RATE_WEIGHTS), size, replacement=True, generator=self._generator
-        )
+        draw = torch.multinomial(torch.tensor(MLM_RATE_WEIGHTS), size, replacement=True, generator=self._generator)
         rates = torch.tensor(MLM_RATES)[draw].unsqueeze(1)
         special = torch.isin(input_ids, torch.tensor(self.tokenizer.all_special_ids))
         is_text = (batch["token_type_ids"] == 0) & batch["attention_mask"].bool() & ~special

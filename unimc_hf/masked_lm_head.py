@@ -7,6 +7,7 @@ MiniLM the full head would be as much work as three encoder layers.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import nn
@@ -27,12 +28,12 @@ _LAYOUTS = (
 class MaskedLMHead:
     """The head of one model; `model` is kept to replace the decoder when embeddings are resized."""
 
-    model: nn.Module
+    model: Any
     transforms: tuple
     decoder_path: str
 
     @classmethod
-    def find(cls, model: nn.Module) -> MaskedLMHead:
+    def find(cls, model: Any) -> MaskedLMHead:
         """Find the head among the children of `model`.
 
         Raises:

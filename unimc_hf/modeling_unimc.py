@@ -15,11 +15,11 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 from transformers import MODEL_FOR_MASKED_LM_MAPPING, PreTrainedConfig, PreTrainedModel
-from transformers.dynamic_module_utils import custom_object_save
 from transformers.modeling_outputs import ModelOutput
 from transformers.utils import can_return_tuple, logging
 
 from .configuration_unimc import UniMCConfig, nest_config_dict
+from .deberta_encoder import accept_mask_per_pair, encode_deberta
 from .masked_lm_head import MaskedLMHead
 from .option_structure import build_attention_mask, build_position_ids, find_options
 
@@ -45,13 +45,13 @@ class UniMCOutput(ModelOutput):
         hidden_states, attentions: as in every transformers encoder.
     """
 
-    loss: torch.FloatTensor | None = None
-    logits: torch.FloatTensor | None = None
-    yes_no_logits: torch.FloatTensor | None = None
-    op_loss: torch.FloatTensor | None = None
-    mlm_loss: torch.FloatTensor | None = None
-    hidden_states: tuple[torch.FloatTensor, ...] | None = None
-    attentions: tuple[torch.FloatTensor, ...] | None = None
+    loss: torch.Tensor | None = None
+    logits: torch.Tensor | None = None
+    yes_no_logits: torch.Tensor | None = None
+    op_loss: torch.Tensor | None = None
+    mlm_loss: torch.Tensor | None = None
+    hidden_states: tuple[torch.Tensor, ...] | None = None
+    attentions: tuple[torch.Tensor, ...] | None = None
 
 
 class UniMCForMultipleChoice(PreTrainedModel):
@@ -79,6 +79,7 @@ class UniMCForMultipleChoice(PreTrainedModel):
     main_input_name = "input_ids"
     accepts_loss_kwargs = False  # the losses are means over labelled positions, whatever the accumulation
     supports_gradient_checkpointing = True
+    _auto_class = "AutoModelForMultipleChoice"  # saving copies the code
     _supports_attention_backend = True
     _supports_sdpa = True
     # Flash and flex attention take no additive mask: without the option mask the scores would be wrong.
@@ -87,7 +88,7 @@ class UniMCForMultipleChoice(PreTrainedModel):
 
     def __init__(self, config: UniMCConfig) -> None:
         config.check_yes_no_token_ids(config.yes_token_id, config.no_token_id)
-        masked_lm_class = MODEL_FOR_MASKED_LM_MAPPING[type(config.text_config)]
+        masked_lm_class: Any = MODEL_FOR_MASKED_LM_MAPPING[type(config.text_config)]
         self._supports_sdpa = masked_lm_class._supports_sdpa
         self.supports_gradient_checkpointing = masked_lm_class.supports_gradient_checkpointing
         # What `text_config` asks for counts, and is checked against what this class supports.
@@ -107,9 +108,10 @@ class UniMCForMultipleChoice(PreTrainedModel):
             r"^cls\.seq_relationship\.",
         ]
         if config.text_config.model_type == "albert":
-            self.predictions.LayerNorm.eps = ALBERT_HEAD_LAYER_NORM_EPS
-        if config.text_config.model_type == "deberta-v2" and self.get_backbone().encoder.conv is not None:
-            self.get_backbone().encoder.conv.register_forward_pre_hook(_padding_mask_as_integers)
+            layer_norm: Any = self.get_submodule("predictions.LayerNorm")
+            layer_norm.eps = ALBERT_HEAD_LAYER_NORM_EPS
+        if config.text_config.model_type == "deberta-v2":
+            accept_mask_per_pair(self.get_backbone())
         if not config.is_order_invariant:
             logger.warning_once(
                 f"{config.text_config.model_type} measures distance by the index of a token in the sequence, not by "
@@ -130,17 +132,12 @@ class UniMCForMultipleChoice(PreTrainedModel):
             kwargs["config"] = cls.config_class(**nest_config_dict(config.to_dict()), **ids)
         return super().from_pretrained(pretrained_model_name_or_path, *model_args, **kwargs)
 
-    def save_pretrained(self, save_directory: str | os.PathLike, is_main_process: bool = True, **kwargs: Any) -> None:
+    def save_pretrained(self, save_directory: str | os.PathLike, *args: Any, **kwargs: Any) -> None:
         """As in transformers, with the code beside the weights, for `trust_remote_code=True`."""
-        # Imported here so that these files count as imports of this one and are copied with it.
+        # Only so that the pipeline and the tokenizer count as imports of this file, and are copied with it.
         from .pipeline_unimc import UniMCZeroShotPipeline  # noqa: F401
-        from .tokenization_unimc import UniMCTokenizer  # noqa: F401
 
-        if is_main_process and not os.path.isfile(save_directory):
-            os.makedirs(save_directory, exist_ok=True)
-            # Before the weights, so that `push_to_hub=True` uploads it too.
-            custom_object_save(self, save_directory)
-        super().save_pretrained(save_directory, is_main_process=is_main_process, **kwargs)
+        super().save_pretrained(save_directory, *args, **kwargs)
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
@@ -152,8 +149,8 @@ class UniMCForMultipleChoice(PreTrainedModel):
         # transformers leaves out the rules for composite modules (ModernBERT's attention, ...) in custom code.
         return False
 
-    def get_backbone(self) -> PreTrainedModel:
-        """The encoder without its head, e.g. a `BertModel`."""
+    def get_backbone(self) -> Any:
+        """The encoder without its head, a [`PreTrainedModel`], e.g. a `BertModel`."""
         return getattr(self, self.base_model_prefix)
 
     def get_masked_lm_head(self) -> MaskedLMHead:
@@ -166,7 +163,7 @@ class UniMCForMultipleChoice(PreTrainedModel):
     def set_input_embeddings(self, value: nn.Module) -> None:
         self.get_backbone().set_input_embeddings(value)
 
-    def get_position_embeddings(self) -> nn.Embedding:
+    def get_position_embeddings(self) -> nn.Embedding | tuple[nn.Embedding]:
         return self.get_backbone().get_position_embeddings()
 
     def resize_position_embeddings(self, new_num_position_embeddings: int) -> None:
@@ -183,14 +180,14 @@ class UniMCForMultipleChoice(PreTrainedModel):
     @can_return_tuple
     def forward(
         self,
-        input_ids: torch.LongTensor | None = None,
+        input_ids: torch.Tensor | None = None,
         attention_mask: torch.Tensor | None = None,
-        token_type_ids: torch.LongTensor | None = None,
-        option_ids: torch.LongTensor | None = None,
-        option_positions: torch.LongTensor | None = None,
-        inputs_embeds: torch.FloatTensor | None = None,
+        token_type_ids: torch.Tensor | None = None,
+        option_ids: torch.Tensor | None = None,
+        option_positions: torch.Tensor | None = None,
+        inputs_embeds: torch.Tensor | None = None,
         labels: torch.Tensor | None = None,
-        mlm_labels: torch.LongTensor | None = None,
+        mlm_labels: torch.Tensor | None = None,
         **kwargs: Any,
     ) -> UniMCOutput:
         r"""
@@ -221,7 +218,7 @@ class UniMCForMultipleChoice(PreTrainedModel):
             ValueError: if the structure cannot be derived, the ids of yes and no are unknown, or a label names an
                 option that its example does not have.
         """
-        self._check_yes_no_known()
+        yes_no_token_ids = self._yes_no_token_ids()
         option_ids, option_positions = find_options(input_ids, token_type_ids, option_ids, option_positions)
         if labels is not None and not torch.compiler.is_compiling():
             _check_labels(labels, option_positions)
@@ -235,7 +232,7 @@ class UniMCForMultipleChoice(PreTrainedModel):
         has_option = option_positions > 0
         at_options = option_positions.unsqueeze(-1).expand(-1, -1, hidden_states.shape[-1])
         features = head.transform(hidden_states.gather(1, at_options))
-        yes_no_logits = head.decode(features, [self.config.yes_token_id, self.config.no_token_id])
+        yes_no_logits = head.decode(features, yes_no_token_ids)
         logits = yes_no_logits[..., 0].masked_fill(~has_option, torch.finfo(yes_no_logits.dtype).min)
 
         loss = op_loss = mlm_loss = None
@@ -258,13 +255,13 @@ class UniMCForMultipleChoice(PreTrainedModel):
 
     def _encode(
         self,
-        input_ids: torch.LongTensor | None,
+        input_ids: torch.Tensor | None,
         attention_mask: torch.Tensor,
-        token_type_ids: torch.LongTensor | None,
-        option_ids: torch.LongTensor,
-        inputs_embeds: torch.FloatTensor | None,
+        token_type_ids: torch.Tensor | None,
+        option_ids: torch.Tensor,
+        inputs_embeds: torch.Tensor | None,
         **kwargs: Any,
-    ) -> ModelOutput:
+    ) -> Any:
         """Run the backbone with the option structure; `last_hidden_state` is `(batch_size, length, hidden_size)`."""
         config = self.config.text_config
         backbone = self.get_backbone()
@@ -280,7 +277,7 @@ class UniMCForMultipleChoice(PreTrainedModel):
 
         if config.model_type == "deberta-v2":
             inputs["position_ids"] = position_ids.clamp(max=config.max_position_embeddings - 1)
-            return _encode_deberta(backbone, inputs, attention_mask, option_ids, **kwargs)
+            return encode_deberta(backbone, inputs, attention_mask, option_ids, **kwargs)
 
         dtype = self._activation_dtype(inputs_embeds)
         if config.model_type == "modernbert":
@@ -301,10 +298,9 @@ class UniMCForMultipleChoice(PreTrainedModel):
 
     def _activation_dtype(self, inputs_embeds: torch.Tensor | None) -> torch.dtype:
         # SDPA leaves its fast path when the mask is of another dtype than the activations.
-        embeddings = self.get_input_embeddings().weight
-        if torch.is_autocast_enabled(embeddings.device.type):
-            return torch.get_autocast_dtype(embeddings.device.type)
-        return embeddings.dtype if inputs_embeds is None else inputs_embeds.dtype
+        if torch.is_autocast_enabled(self.device.type):
+            return torch.get_autocast_dtype(self.device.type)
+        return self.dtype if inputs_embeds is None else inputs_embeds.dtype
 
     # -- the losses --------------------------------------------------------------------------------------------
 
@@ -331,7 +327,7 @@ class UniMCForMultipleChoice(PreTrainedModel):
         yes_no_logits: torch.Tensor,
         has_option: torch.Tensor,
         labels: torch.Tensor | None,
-        mlm_labels: torch.LongTensor | None,
+        mlm_labels: torch.Tensor | None,
     ) -> torch.Tensor:
         """O-MLM and MLM (section 3.3 of the paper): one cross-entropy, averaged over all labelled positions."""
         total = hidden_states.new_zeros((), dtype=torch.float32)
@@ -341,8 +337,7 @@ class UniMCForMultipleChoice(PreTrainedModel):
             if self.config.option_mlm_loss == "yes_no":
                 log_probs = yes_no_logits.float().log_softmax(-1)[labelled]
             else:
-                words = [self.config.yes_token_id, self.config.no_token_id]
-                log_probs = head.decode(features[labelled]).float().log_softmax(-1)[:, words]
+                log_probs = head.decode(features[labelled]).float().log_softmax(-1)[:, self._yes_no_token_ids()]
             right = right[labelled]
             total = total - (right * log_probs[:, 0] + (1 - right) * log_probs[:, 1]).sum()
             count = count + labelled.sum()
@@ -353,12 +348,13 @@ class UniMCForMultipleChoice(PreTrainedModel):
             count = count + masked.sum()
         return total / count.clamp(min=1)
 
-    def _check_yes_no_known(self) -> None:
-        if self.config.yes_token_id is None:
+    def _yes_no_token_ids(self) -> list[int]:
+        if self.config.yes_token_id is None or self.config.no_token_id is None:
             raise ValueError(
                 "`config.yes_token_id` and `config.no_token_id` are not set: a plain checkpoint does not record them. "
                 "Pass both to `from_pretrained`, or use pipeline('unimc-zero-shot', model=..., language=...)."
             )
+        return [self.config.yes_token_id, self.config.no_token_id]
 
 
 def _right_options(labels: torch.Tensor, has_option: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -378,44 +374,14 @@ def _check_labels(labels: torch.Tensor, option_positions: torch.Tensor) -> None:
         wrong = ((labels < 0) & (labels != -100)) | (labels >= counts)
         if bool(wrong.any()):
             row = int(wrong.nonzero()[0, 0])
-            raise ValueError(f"`labels[{row}]` is {int(labels[row])}, but example {row} has {int(counts[row])} options.")
+            label, count = int(labels[row]), int(counts[row])
+            raise ValueError(f"`labels[{row}]` is {label}, but example {row} has {count} options.")
     elif labels.shape == (size, num_choices):
         given = labels[option_positions > 0].float()
         if not bool(((given >= 0) & (given <= 1)).all()):  # also refuses NaN
             raise ValueError("`labels` of shape (batch_size, num_choices) must be probabilities between 0 and 1.")
     else:
-        raise ValueError(
-            f"`labels` must have shape ({size},) or ({size}, {num_choices}), got {tuple(labels.shape)}."
-        )
-
-
-def _encode_deberta(
-    backbone: PreTrainedModel,
-    inputs: dict[str, Any],
-    attention_mask: torch.Tensor,
-    option_ids: torch.Tensor,
-    output_hidden_states: bool | None = None,
-    output_attentions: bool | None = None,
-    **_: Any,
-) -> ModelOutput:
-    """The two stages of `DebertaV2Model`, with padding for the embeddings and the option mask for the encoder.
-
-    Its own `forward` gives both stages the same mask, and its embeddings cannot take one per pair of tokens.
-    """
-    config = backbone.config
-    embeddings = backbone.embeddings(mask=attention_mask, **inputs)
-    return backbone.encoder(
-        embeddings,
-        build_attention_mask(option_ids, attention_mask, torch.bool).squeeze(1),
-        output_hidden_states=config.output_hidden_states if output_hidden_states is None else output_hidden_states,
-        output_attentions=config.output_attentions if output_attentions is None else output_attentions,
-    )
-
-
-def _padding_mask_as_integers(_: nn.Module, inputs: tuple) -> tuple:
-    """The convolution of DeBERTa-v2 computes `1 - mask`, but gets a bool where attention has a mask per pair."""
-    hidden_states, residual_states, padding_mask = inputs
-    return hidden_states, residual_states, padding_mask.long()
+        raise ValueError(f"`labels` must have shape ({size},) or ({size}, {num_choices}), got {tuple(labels.shape)}.")
 
 
 __all__ = ["UniMCForMultipleChoice", "UniMCOutput"]

@@ -5,7 +5,6 @@ This file knows the order of the parts of an example and what may be cut; it kno
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,9 +27,7 @@ class OptionInputs:
         return [s for menu in menus for s in menu] + self.questions + self.texts + self.text_pairs
 
 
-def check_option_inputs(
-    text: Any, text_pair: Any, options: Any, question: Any, max_length: int | None
-) -> OptionInputs:
+def check_option_inputs(text: Any, text_pair: Any, options: Any, question: Any, max_length: int | None) -> OptionInputs:
     """Bring the arguments of a tokenizer call to one form.
 
     Raises:

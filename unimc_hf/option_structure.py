@@ -85,7 +85,7 @@ def build_attention_mask(
     """
     query, key = option_ids.unsqueeze(2), option_ids.unsqueeze(1)
     allowed = ((query == key) | (query == 0) | (key == 0)) & attention_mask.bool().unsqueeze(1)
-    if window is not None:
+    if window is not None and position_ids is not None:
         allowed &= (position_ids.unsqueeze(2) - position_ids.unsqueeze(1)).abs() <= window
     allowed = allowed.unsqueeze(1)
     if dtype == torch.bool:

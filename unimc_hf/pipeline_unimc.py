@@ -59,10 +59,12 @@ class UniMCZeroShotPipeline(Pipeline):
             and no cannot be told, or if the tokenizer has more tokens than the model.
     """
 
-    _load_processor = False
-    _load_image_processor = False
-    _load_video_processor = False
-    _load_feature_extractor = False
+    _load_processor: Any = False
+    _load_image_processor: Any = False
+    _load_video_processor: Any = False
+    _load_feature_extractor: Any = False
+    tokenizer: Any
+    model: Any
 
     def __init__(
         self,
@@ -89,7 +91,7 @@ class UniMCZeroShotPipeline(Pipeline):
                 )
             model.config.yes_token_id, model.config.no_token_id = tokenizer.yes_no_token_ids(language)
             model.config.language = language
-        super().__init__(model, tokenizer=tokenizer, **kwargs)
+        super().__init__(model, tokenizer=tokenizer, **kwargs)  # type: ignore[arg-type]
         self.model.eval()
 
     def _sanitize_parameters(self, **kwargs: Any) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:

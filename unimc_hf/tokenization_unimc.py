@@ -73,7 +73,7 @@ class UniMCTokenizer(PreTrainedTokenizerFast):
         kwargs.pop("_from_auto", None)
         has_only_vocab_txt = saved_as is None and _has_only_vocab_txt(pretrained_model_name_or_path, **hub)
         # The published DeBERTa-v2 checkpoints have BERT's word pieces, which their model_type does not tell.
-        loader = BertTokenizer if has_only_vocab_txt else AutoTokenizer
+        loader: Any = BertTokenizer if has_only_vocab_txt else AutoTokenizer
         return cls.from_plain(loader.from_pretrained(pretrained_model_name_or_path, *inputs, **kwargs))
 
     @classmethod
@@ -119,12 +119,12 @@ class UniMCTokenizer(PreTrainedTokenizerFast):
                 f"The word {word!r} of `language={language!r}` is not one token of this vocabulary: it becomes "
                 f"{tokens}. Is the model of another language?"
             )
-        return self.convert_tokens_to_ids(tokens[0])
+        return self.get_vocab()[tokens[0]]
 
     def __call__(
         self,
-        text: str | Sequence[str] | None = None,
-        text_pair: str | Sequence[str | None] | None = None,
+        text: Any = None,
+        text_pair: Any = None,
         *args: Any,
         options: Sequence[str] | Sequence[Sequence[str]] | None = None,
         question: str | Sequence[str | None] | None = None,

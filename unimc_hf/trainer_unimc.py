@@ -132,7 +132,7 @@ class UniMCTrainer(Trainer):
             raise ValueError("`label_smoothing_factor` must be 0: it would give weight to options that do not exist.")
 
     def get_train_dataloader(self) -> DataLoader:
-        if self.lengths is None:
+        if self.lengths is None or self.train_dataset is None:
             return super().get_train_dataloader()
         sampler = TokenBudgetBatchSampler(self.lengths, self.tokens_per_batch, self.args.seed)
         loader = DataLoader(

@@ -34,8 +34,8 @@ NOT_APPLICABLE = {
     "*::test_torch_compile_for_training": "its inputs are fixed and have no options",
     # -- what the families do not declare
     "*::test_keep_in_fp32_modules*": "no supported backbone keeps modules in float32",
-    "*::test_reverse_loading_mapping": "weights are stored under their own names: there is nothing to convert",
-    "*::test_can_load_from_already_mapped_keys": "weights are stored under their own names: there is nothing to convert",
+    "*::test_reverse_loading_mapping": "weights keep the names they are stored under: nothing is converted",
+    "*::test_can_load_from_already_mapped_keys": "weights keep the names they are stored under: nothing is converted",
     "*::test_tp_plan_matches_params": "no supported backbone has a plan for tensor parallelism",
     "*::test_tied_head_has_a_tp_plan_entry": "no supported backbone has a plan for tensor parallelism",
     "[!D]*::test_resize_position_vector_embeddings": "only DistilBERT can resize its positions in transformers",

@@ -1,0 +1,215 @@
+"""How good a classifier is on labelled examples: accuracy, macro-F1 and calibration, each with an interval.
+
+A classifier is any function from examples to one list of probabilities per example, in the order of its options, so
+that UniMC, a baseline and another library's pipeline are measured by the same code. Needs scikit-learn.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from .jsonl_examples import Example
+
+Classifier = Callable[[Sequence[Example]], list[list[float]]]
+
+CALIBRATION_BINS = 15
+BOOTSTRAP_SAMPLES = 1000
+
+
+@dataclass
+class Evaluation:
+    """
+    Figures of one classifier on one data set; intervals are 95 %, by bootstrap over the examples.
+
+    Args:
+        accuracy, macro_f1: shares in [0, 1].
+        calibration_error: expected calibration error of the best option's probability, 15 bins of equal width.
+        texts_per_second: of the whole call, tokenisation included.
+    """
+
+    rows: int
+    accuracy: float
+    accuracy_interval: tuple[float, float]
+    macro_f1: float
+    macro_f1_interval: tuple[float, float]
+    calibration_error: float
+    calibration_error_interval: tuple[float, float]
+    texts_per_second: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """The figures, rounded to four digits for a JSON file that people read."""
+        rounded = {k: [round(x, 4) for x in v] if isinstance(v, tuple) else v for k, v in asdict(self).items()}
+        return {k: round(v, 4) if isinstance(v, float) else v for k, v in rounded.items()}
+
+
+def evaluate(classifier: Classifier, examples: Sequence[Example], seed: int = 0) -> Evaluation:
+    """Measure a classifier.
+
+    Args:
+        classifier: see the module.
+        examples: with `options` and `label`, e.g. of [`read_jsonl`].
+        seed: of the bootstrap.
+
+    Raises:
+        ValueError: if there are no examples, one has no label, or the classifier gave another number of answers.
+    """
+    if not examples:
+        raise ValueError("`examples` is empty: nothing to evaluate.")
+    if any(example.get("label") is None for example in examples):
+        raise ValueError("`examples` holds one without a `label`.")
+    start = time.perf_counter()
+    probabilities = classifier(examples)
+    seconds = time.perf_counter() - start
+    if [len(row) for row in probabilities] != [len(example["options"]) for example in examples]:
+        raise ValueError("`classifier` did not give one probability per option of every example.")
+
+    labels = np.array([example["label"] for example in examples])
+    predicted = np.array([int(np.argmax(row)) for row in probabilities])
+    confidence = np.array([max(row) for row in probabilities], dtype=float)
+    right = predicted == labels
+    names, name_of_prediction = _class_names(examples, labels, predicted)
+
+    rng = np.random.default_rng(seed)
+    samples = [rng.integers(0, len(labels), len(labels)) for _ in range(BOOTSTRAP_SAMPLES)]
+    return Evaluation(
+        rows=len(labels),
+        accuracy=float(right.mean()),
+        accuracy_interval=_interval([right[i].mean() for i in samples]),
+        macro_f1=_macro_f1(names, name_of_prediction),
+        macro_f1_interval=_interval([_macro_f1(names[i], name_of_prediction[i]) for i in samples[:200]]),
+        calibration_error=calibration_error(confidence, right),
+        calibration_error_interval=_interval([calibration_error(confidence[i], right[i]) for i in samples]),
+        texts_per_second=len(labels) / seconds,
+    )
+
+
+def calibration_error(confidence: np.ndarray, right: np.ndarray) -> float:
+    """Expected calibration error (Guo et al. 2017, equation 3): |accuracy - confidence| averaged over bins."""
+    bins = np.minimum((confidence * CALIBRATION_BINS).astype(int), CALIBRATION_BINS - 1)
+    gaps = np.bincount(bins, weights=right.astype(float) - confidence, minlength=CALIBRATION_BINS)
+    return float(np.abs(gaps).sum() / len(confidence))
+
+
+def _class_names(
+    examples: Sequence[Example], labels: np.ndarray, predicted: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Right and predicted class of every example: the option's text in a fixed label set, else its index."""
+    has_label_set = len({tuple(sorted(example["options"])) for example in examples}) == 1
+    if not has_label_set:
+        return labels, predicted
+    name_of = {name: i for i, name in enumerate(examples[0]["options"])}
+    as_names = [[name_of[e["options"][k]] for e, k in zip(examples, row)] for row in (labels, predicted)]
+    return np.array(as_names[0]), np.array(as_names[1])
+
+
+def _macro_f1(labels: np.ndarray, predicted: np.ndarray) -> float:
+    from sklearn.metrics import f1_score
+
+    return float(f1_score(labels, predicted, labels=np.unique(labels), average="macro", zero_division=0))
+
+
+def _interval(values: Sequence[float]) -> tuple[float, float]:
+    low, high = np.percentile(values, [2.5, 97.5])
+    return float(low), float(high)
+
+
+# -- classifiers -------------------------------------------------------------------------------------------------
+
+
+def unimc_classifier(pipeline: Any, **arguments: Any) -> Classifier:
+    """A [`UniMCZeroShotPipeline`] as a classifier; `arguments` are those of its calls, e.g. `batch_size`."""
+
+    def classify(examples: Sequence[Example]) -> list[list[float]]:
+        results = pipeline(
+            [example["text"] for example in examples],
+            candidate_labels=[example["options"] for example in examples],
+            question=[example["question"] for example in examples],
+            text_pair=[example["text_pair"] for example in examples],
+            **arguments,
+        )
+        scores = [dict(zip(result["labels"], result["scores"])) for result in results]
+        return [[score[option] for option in example["options"]] for score, example in zip(scores, examples)]
+
+    return classify
+
+
+def majority_classifier(examples: Sequence[Example]) -> list[list[float]]:
+    """Always the commonest class of these very examples: the floor of a classifier that reads nothing."""
+    names = [example["options"][example["label"]] for example in examples]
+    shares = {name: names.count(name) / len(names) for name in set(names)}
+    return [_normalised([shares.get(option, 0.0) for option in example["options"]]) for example in examples]
+
+
+def cosine_classifier(model: Any, tokenizer: Any, temperature: float = 0.05) -> Classifier:
+    """The cosine of mean-pooled embeddings of text and option: what an embedding model does without training.
+
+    Args:
+        model: an encoder whose first output is `last_hidden_state`.
+        tokenizer: its plain tokenizer.
+        temperature: divides the cosines before the softmax; it moves calibration, not accuracy.
+    """
+
+    @torch.no_grad()
+    def embed(texts: list[str]) -> torch.Tensor:
+        order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
+        rows = torch.empty(len(texts), model.config.hidden_size)
+        for start in range(0, len(texts), 32):
+            chunk = order[start : start + 32]
+            batch = tokenizer(
+                [texts[i] for i in chunk], padding=True, truncation=True, max_length=256, return_tensors="pt"
+            )
+            hidden = model(**batch).last_hidden_state.float()
+            mask = batch["attention_mask"].unsqueeze(-1)
+            rows[chunk] = (hidden * mask).sum(1) / mask.sum(1)
+        return torch.nn.functional.normalize(rows, dim=-1)
+
+    def classify(examples: Sequence[Example]) -> list[list[float]]:
+        texts = [" ".join(filter(None, (e["question"], e["text"], e["text_pair"]))) for e in examples]
+        distinct = list(dict.fromkeys(option for example in examples for option in example["options"]))
+        row_of = {option: i for i, option in enumerate(distinct)}
+        text_rows, option_rows = embed(texts), embed(distinct)
+        results = []
+        for example, row in zip(examples, text_rows):
+            cosines = option_rows[[row_of[option] for option in example["options"]]] @ row
+            results.append((cosines / temperature).softmax(-1).tolist())
+        return results
+
+    return classify
+
+
+def zero_shot_classifier(pipeline: Any, **arguments: Any) -> Classifier:
+    """The transformers `zero-shot-classification` pipeline, which runs one forward pass per option."""
+
+    def classify(examples: Sequence[Example]) -> list[list[float]]:
+        rows = []
+        for example in examples:
+            text = " ".join(filter(None, (example["text"], example["text_pair"], example["question"])))
+            result = pipeline(text, candidate_labels=example["options"], **arguments)
+            score = dict(zip(result["labels"], result["scores"]))
+            rows.append([score[option] for option in example["options"]])
+        return rows
+
+    return classify
+
+
+def _normalised(values: list[float]) -> list[float]:
+    total = sum(values)
+    return [value / total if total else 1 / len(values) for value in values]
+
+
+__all__ = [
+    "Classifier",
+    "Evaluation",
+    "calibration_error",
+    "cosine_classifier",
+    "evaluate",
+    "majority_classifier",
+    "unimc_classifier",
+    "zero_shot_classifier",
+]

@@ -1,0 +1,61 @@
+"""The common JSONL format of multiple-choice data, read into the examples that the collator and the pipeline take.
+
+A row is `{"passage": str, "question": str, "options": [str, ...], "label": int, "task": str, "source": str}`, one
+JSON object a line, the file gzipped or not.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import random
+from pathlib import Path
+from typing import Any
+
+Example = dict[str, Any]
+
+# Paraphrase rows join their two texts by this; here they become `text` and `text_pair`.
+TEXT_SEPARATOR = " [SEP] "
+
+
+def read_jsonl(path: str | Path, limit: int | None = None, seed: int = 0) -> list[Example]:
+    """Examples of a `.jsonl` or `.jsonl.gz` file.
+
+    Args:
+        path: the file.
+        limit: at most so many rows, a random sample in file order.
+        seed: of the sample.
+
+    Returns:
+        Dicts with `text`, `text_pair`, `question` (`""` where there is none), `options`, `label`, `task`, `source`.
+
+    Raises:
+        ValueError: if a line is no JSON object or lacks `options`, with the number of the line.
+    """
+    examples = []
+    opener = gzip.open if str(path).endswith(".gz") else open
+    with opener(path, "rt", encoding="utf-8") as lines:
+        for number, line in enumerate(lines, start=1):
+            try:
+                examples.append(_to_example(json.loads(line), default_source=Path(path).name.partition(".")[0]))
+            except (json.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
+                raise ValueError(f"{path}, line {number}: not an example ({type(error).__name__}: {error}).") from None
+    if limit is not None and limit < len(examples):
+        examples = [examples[i] for i in sorted(random.Random(seed).sample(range(len(examples)), limit))]
+    return examples
+
+
+def _to_example(row: dict[str, Any], default_source: str) -> Example:
+    text, _, text_pair = (row.get("passage") or "").partition(TEXT_SEPARATOR)
+    return {
+        "text": text,
+        "text_pair": text_pair,
+        "question": row.get("question") or "",
+        "options": list(row["options"]),
+        "label": row.get("label"),
+        "task": (row.get("task") or "other").partition("+")[0],
+        "source": row.get("source") or default_source,
+    }
+
+
+__all__ = ["Example", "read_jsonl"]
