@@ -18,7 +18,7 @@ def make_batch(mlm: bool = False) -> dict[str, torch.Tensor]:
     """The examples as a batch; with `mlm`, one that has masked tokens, which short texts do not always get."""
     for seed in range(20):
         batch = DataCollatorForUniMC(tiny_tokenizer(), mlm=mlm, seed=seed)(EXAMPLES)
-        if not mlm or (batch["mlm_labels"] != -100).sum() > 1:
+        if not mlm or (batch["mlm_target_ids"] != -100).sum() > 1:
             return batch
     raise AssertionError("no seed masks a token")
 
@@ -73,7 +73,7 @@ def test_losses_equal_the_slow_formula(family: str) -> None:
         option_losses.append(cross_entropy([float(full[row, p, yes]) for p in positions], example["label"]))
         for k, p in enumerate(positions):  # O-MLM
             labelled_losses.append(cross_entropy(full[row, p].tolist(), yes if k == example["label"] else no))
-        for p, target in enumerate(batch["mlm_labels"][row].tolist()):  # MLM
+        for p, target in enumerate(batch["mlm_target_ids"][row].tolist()):  # MLM
             if target != -100:
                 labelled_losses.append(cross_entropy(full[row, p].tolist(), target))
     op_loss = sum(option_losses) / len(option_losses)

@@ -212,3 +212,10 @@ def test_a_tokenizer_of_another_model_is_refused() -> None:
     config.yes_token_id, config.no_token_id = 5, 6
     with pytest.raises(ValueError, match="do not belong together"):
         UniMCZeroShotPipeline(UniMCForMultipleChoice(config), tiny_tokenizer(), device="cpu")
+
+
+def test_what_is_set_on_the_config_reaches_the_backbone(tmp_path: Path) -> None:
+    tiny_model("bert").save_pretrained(tmp_path)
+    model = UniMCForMultipleChoice.from_pretrained(tmp_path, hidden_dropout_prob=0.3)
+    assert model.config.text_config.hidden_dropout_prob == model.get_backbone().embeddings.dropout.p == 0.3
+    assert "hidden_dropout_prob" not in vars(model.config)

@@ -75,7 +75,7 @@ class DataCollatorForUniMC:
 
         Returns:
             The tokenizer's tensors, `labels` if the examples have one (`int64` of shape `(batch_size,)`, or
-            `float32` of shape `(batch_size, num_choices)`), and with `mlm` `mlm_labels`, `int64` of shape
+            `float32` of shape `(batch_size, num_choices)`), and with `mlm` `mlm_target_ids`, `int64` of shape
             `(batch_size, sequence_length)`.
 
         Raises:
@@ -99,7 +99,7 @@ class DataCollatorForUniMC:
         if labels is not None:
             batch["labels"] = labels
         if self.mlm:
-            batch["input_ids"], batch["mlm_labels"] = self.mask_text(batch)
+            batch["input_ids"], batch["mlm_target_ids"] = self.mask_text(batch)
         return batch
 
     def _widen(self, example: dict[str, Any]) -> dict[str, Any]:
@@ -135,7 +135,7 @@ class DataCollatorForUniMC:
         """BERT's masking (80 % `[MASK]`, 10 % a random token, 10 % unchanged) of what follows the options.
 
         Returns:
-            New `input_ids` and the `mlm_labels`, -100 where nothing was chosen, both of the batch's shape.
+            New `input_ids` and the `mlm_target_ids`, -100 where nothing was chosen, both of the batch's shape.
         """
         input_ids = batch["input_ids"].clone()
         size, length = input_ids.shape
@@ -144,13 +144,13 @@ class DataCollatorForUniMC:
         special = torch.isin(input_ids, torch.tensor(self.tokenizer.all_special_ids))
         is_text = (batch["token_type_ids"] == 0) & batch["attention_mask"].bool() & ~special
         chosen = is_text & (torch.rand(size, length, generator=self._generator) < rates)
-        mlm_labels = torch.where(chosen, input_ids, -100)
+        mlm_target_ids = torch.where(chosen, input_ids, -100)
 
         fate = torch.rand(size, length, generator=self._generator)
         random_ids = torch.randint(len(self.tokenizer), (size, length), generator=self._generator)
         input_ids = torch.where(chosen & (fate < 0.8), self.tokenizer.mask_token_id, input_ids)
         input_ids = torch.where(chosen & (fate >= 0.9), random_ids, input_ids)
-        return input_ids, mlm_labels
+        return input_ids, mlm_target_ids
 
 
 def add_distractors(

@@ -33,7 +33,7 @@ ALBERT_HEAD_LAYER_NORM_EPS = 1e-5
 class UniMCOutput(ModelOutput):
     """
     Args:
-        loss (`torch.FloatTensor` of shape `(1,)`, returned when `labels` or `mlm_labels` is given):
+        loss (`torch.FloatTensor` of shape `(1,)`, returned when `labels` or `mlm_target_ids` is given):
             `mlm_loss + op_loss`.
         logits (`torch.FloatTensor` of shape `(batch_size, num_choices)`):
             The *yes* logit at each option's `[MASK]`; `finfo.min` of the dtype where an example has no such option,
@@ -187,7 +187,7 @@ class UniMCForMultipleChoice(PreTrainedModel):
         option_positions: torch.Tensor | None = None,
         inputs_embeds: torch.Tensor | None = None,
         labels: torch.Tensor | None = None,
-        mlm_labels: torch.Tensor | None = None,
+        mlm_target_ids: torch.Tensor | None = None,
         **kwargs: Any,
     ) -> UniMCOutput:
         r"""
@@ -208,8 +208,9 @@ class UniMCForMultipleChoice(PreTrainedModel):
                 `torch.LongTensor` of shape `(batch_size,)`: index of the right option, -100 for an example without
                 a label. Or `torch.FloatTensor` of shape `(batch_size, num_choices)`: the probability that an option
                 is right, where several may be; entries without an option are ignored.
-            mlm_labels (`torch.LongTensor` of shape `(batch_size, sequence_length)`, *optional*):
-                Original ids of the tokens that were masked in the text, -100 elsewhere.
+            mlm_target_ids (`torch.LongTensor` of shape `(batch_size, sequence_length)`, *optional*):
+                Original ids of the tokens that were masked in the text, -100 elsewhere. (`Trainer` takes every
+                argument with "label" in its name for something that evaluation data must have.)
 
         Returns:
             [`UniMCOutput`]
@@ -238,9 +239,9 @@ class UniMCForMultipleChoice(PreTrainedModel):
         loss = op_loss = mlm_loss = None
         if labels is not None:
             op_loss = self._option_prediction_loss(logits, yes_no_logits, labels, has_option)
-        if labels is not None or mlm_labels is not None:
+        if labels is not None or mlm_target_ids is not None:
             mlm_loss = self._masked_language_modeling_loss(
-                head, hidden_states, features, yes_no_logits, has_option, labels, mlm_labels
+                head, hidden_states, features, yes_no_logits, has_option, labels, mlm_target_ids
             )
             loss = mlm_loss if op_loss is None else mlm_loss + op_loss
         return UniMCOutput(
@@ -327,7 +328,7 @@ class UniMCForMultipleChoice(PreTrainedModel):
         yes_no_logits: torch.Tensor,
         has_option: torch.Tensor,
         labels: torch.Tensor | None,
-        mlm_labels: torch.Tensor | None,
+        mlm_target_ids: torch.Tensor | None,
     ) -> torch.Tensor:
         """O-MLM and MLM (section 3.3 of the paper): one cross-entropy, averaged over all labelled positions."""
         total = hidden_states.new_zeros((), dtype=torch.float32)
@@ -341,10 +342,10 @@ class UniMCForMultipleChoice(PreTrainedModel):
             right = right[labelled]
             total = total - (right * log_probs[:, 0] + (1 - right) * log_probs[:, 1]).sum()
             count = count + labelled.sum()
-        if mlm_labels is not None:
-            masked = mlm_labels != -100
+        if mlm_target_ids is not None:
+            masked = mlm_target_ids != -100
             vocabulary_logits = head.decode(head.transform(hidden_states[masked]))
-            total = total + F.cross_entropy(vocabulary_logits.float(), mlm_labels[masked], reduction="sum")
+            total = total + F.cross_entropy(vocabulary_logits.float(), mlm_target_ids[masked], reduction="sum")
             count = count + masked.sum()
         return total / count.clamp(min=1)
 

@@ -1,0 +1,75 @@
+"""The figures against hand calculations, and the reader of the common format."""
+
+import gzip
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tiny_models import tiny_model, tiny_tokenizer
+
+from unimc_hf import UniMCZeroShotPipeline
+from unimc_hf.evaluation_unimc import calibration_error, evaluate, majority_classifier, unimc_classifier
+from unimc_hf.jsonl_examples import read_jsonl
+
+ROW = {"passage": "sky", "question": "what", "options": ["red", "blue"], "label": 1, "task": "topic", "source": "x"}
+EXAMPLES = [{"text": "sky", "text_pair": "", "question": "", "options": ["red", "blue"], "label": i} for i in (0, 1, 1)]
+
+
+def test_figures_by_hand() -> None:
+    result = evaluate(lambda examples: [[0.9, 0.1], [0.2, 0.8], [0.6, 0.4]], EXAMPLES)
+    assert result.accuracy == pytest.approx(2 / 3)
+    assert result.macro_f1 == pytest.approx((2 / 3 + 2 / 3) / 2)
+    assert result.calibration_error == pytest.approx((0.1 + 0.2 + 0.6) / 3)
+    assert result.accuracy_interval[0] <= result.accuracy <= result.accuracy_interval[1]
+
+
+def test_calibration_error_is_zero_for_honest_scores() -> None:
+    confidence = np.full(100, 0.75)
+    assert calibration_error(confidence, np.arange(100) < 75) == pytest.approx(0.0)
+    assert calibration_error(np.ones(4), np.array([True, True, False, False])) == pytest.approx(0.5)
+
+
+def test_a_class_is_its_name_not_its_index() -> None:
+    shuffled = [EXAMPLES[0], {**EXAMPLES[1], "options": ["blue", "red"], "label": 0}, EXAMPLES[0]]
+    assert evaluate(lambda _: [[1.0, 0.0]] * 3, shuffled).macro_f1 == 1.0
+    majority = evaluate(majority_classifier, shuffled)  # always red
+    assert (majority.accuracy, majority.macro_f1) == (pytest.approx(2 / 3), pytest.approx(0.4))
+
+
+def test_the_pipeline_as_a_classifier_keeps_the_order_of_the_options() -> None:
+    classify = UniMCZeroShotPipeline(tiny_model("bert"), tiny_tokenizer(), device="cpu")
+    examples = [EXAMPLES[0], {**EXAMPLES[0], "options": ["blue", "red", "dog"]}]
+    first, second = unimc_classifier(classify)(examples)
+    assert first[0] / first[1] == pytest.approx(second[1] / second[0], rel=0.5)
+    assert sum(first) == pytest.approx(1.0) and len(second) == 3
+
+
+def test_wrong_use_raises() -> None:
+    with pytest.raises(ValueError, match="`examples` is empty"):
+        evaluate(majority_classifier, [])
+    with pytest.raises(ValueError, match="without a `label`"):
+        evaluate(majority_classifier, [{**EXAMPLES[0], "label": None}])
+    with pytest.raises(ValueError, match="one probability per option"):
+        evaluate(lambda _: [[1.0]] * 3, EXAMPLES)
+
+
+def test_reading(tmp_path: Path) -> None:
+    rows = [ROW, {**ROW, "passage": "a [SEP] b", "task": "sentiment+topic"}, {"options": ["x"], "passage": None}]
+    path = tmp_path / "data.jsonl.gz"
+    with gzip.open(path, "wt") as file:
+        file.write("\n".join(map(json.dumps, rows)))
+    first, second, third = read_jsonl(path)
+    assert first == {"text": "sky", "text_pair": "", "question": "what", "options": ["red", "blue"], "label": 1,
+                     "task": "topic", "source": "x"}  # fmt: skip
+    assert (second["text"], second["text_pair"], second["task"]) == ("a", "b", "sentiment")
+    assert (third["text"], third["label"], third["source"]) == ("", None, "data")
+    assert len(read_jsonl(path, limit=2)) == 2 and read_jsonl(path, limit=2) == read_jsonl(path, limit=2)
+
+
+@pytest.mark.parametrize("line", ["{", "[]", '{"passage": "x"}', '{"options": 3}'])
+def test_a_broken_line_is_named(tmp_path: Path, line: str) -> None:
+    path = tmp_path / "data.jsonl"
+    path.write_text(json.dumps(ROW) + "\n" + line)
+    with pytest.raises(ValueError, match="line 2: not an example"):
+        read_jsonl(path)

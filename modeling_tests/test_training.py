@@ -1,0 +1,228 @@
+"""Collator and Trainer: exact batches, masking where it may be, learning, resuming, and what is refused."""
+
+import random
+from collections import Counter
+from pathlib import Path
+
+import pytest
+import torch
+from tiny_models import tiny_config, tiny_tokenizer
+from transformers import Trainer, TrainingArguments, set_seed
+
+from unimc_hf import DataCollatorForUniMC, UniMCForMultipleChoice
+from unimc_hf.data_collator_unimc import add_distractors
+from unimc_hf.trainer_unimc import MasterWeightAdamW, TokenBudgetBatchSampler, UniMCTrainer
+
+EXAMPLES = [
+    {"text": f"{a} {b}", "options": ["sports", "business", "music"][: 2 + i % 2], "label": i % 2, "question": "what"}
+    for i, (a, b) in enumerate(
+        [
+            ("team", "game"),
+            ("stocks", "fell"),
+            ("game", "won"),
+            ("stock", "rose"),
+            ("team won", "sky"),
+            ("business", ""),
+        ]
+    )
+]
+
+
+def arguments(folder: Path, **kwargs: object) -> TrainingArguments:
+    return TrainingArguments(
+        output_dir=str(folder),
+        **{
+            "remove_unused_columns": False,
+            "report_to": "none",
+            "use_cpu": True,
+            "learning_rate": 5e-3,
+            "per_device_train_batch_size": 3,
+            "max_steps": 6,
+            "disable_tqdm": True,
+            "logging_steps": 1,
+            "save_strategy": "no",
+            "seed": 1,
+            **kwargs,
+        },
+    )
+
+
+def make_model() -> UniMCForMultipleChoice:
+    set_seed(0)
+    config = tiny_config("bert")
+    config.text_config.hidden_dropout_prob = config.text_config.attention_probs_dropout_prob = 0.0
+    return UniMCForMultipleChoice(config)
+
+
+# -- the collator ----------------------------------------------------------------------------------------------------
+
+
+def test_the_exact_batch() -> None:
+    tokenizer = tiny_tokenizer()
+    batch = DataCollatorForUniMC(tokenizer, mlm=False)(
+        [
+            {"text": "sky", "options": ["red", "blue"], "label": 1},
+            {"text": "dog", "text_pair": "cat", "question": "what", "options": ["yes"], "label": 0},
+        ]
+    )
+    rows = [tokenizer.decode(row) for row in batch["input_ids"]]
+    assert rows == ["[CLS] [MASK] red [MASK] blue [SEP] sky [SEP] [PAD] [PAD]",
+                    "[CLS] [MASK] yes [SEP] what [SEP] dog [SEP] cat [SEP]"]  # fmt: skip
+    assert batch["option_ids"].tolist() == [[0, 1, 1, 2, 2, 0, 0, 0, 0, 0], [0, 1, 1, 0, 0, 0, 0, 0, 0, 0]]
+    assert batch["option_positions"].tolist() == [[1, 3], [1, 0]]
+    assert batch["labels"].tolist() == [1, 0]
+    assert "mlm_target_ids" not in batch
+
+
+def test_labels_for_several_right_options() -> None:
+    collator = DataCollatorForUniMC(tiny_tokenizer(), mlm=False)
+    examples = [{"text": "sky", "options": ["a", "b", "c"], "label": [1, 0, 1]}, {"options": ["a", "b"], "label": 1}]
+    assert collator(examples)["labels"].tolist() == [[1, 0, 1], [0, 1, 0]]
+    assert "labels" not in collator([{"text": "sky", "options": ["a", "b"]}])
+
+
+def test_masking_stays_in_the_text_and_keeps_its_rates() -> None:
+    tokenizer = tiny_tokenizer()
+    collator = DataCollatorForUniMC(tokenizer, seed=0)
+    plain = DataCollatorForUniMC(tokenizer, mlm=False)
+    examples = [{"text": "the sky is blue and the car is red " * 2, "options": ["red car", "dog"], "label": 0}] * 400
+    batch, original = collator(examples), plain(examples)["input_ids"]
+    chosen = batch["mlm_target_ids"] != -100
+    may_be_masked = (batch["token_type_ids"] == 0) & (original != tokenizer.sep_token_id)
+    may_be_masked &= (original != tokenizer.cls_token_id) & batch["attention_mask"].bool()
+    assert not (chosen & ~may_be_masked).any()
+    assert torch.equal(batch["mlm_target_ids"][chosen], original[chosen])
+    assert torch.equal(batch["input_ids"][~chosen], original[~chosen])
+    # 0, 10, 20 and 30 % of the text with weights .3, .3, .25 and .15: 12.5 % on average
+    assert chosen.sum() / may_be_masked.sum() == pytest.approx(0.125, abs=0.015)
+    changed = batch["input_ids"][chosen]
+    assert (changed == tokenizer.mask_token_id).float().mean() == pytest.approx(0.8, abs=0.05)
+    assert (changed == original[chosen]).float().mean() == pytest.approx(0.1, abs=0.04)
+
+
+def test_a_seed_makes_the_collator_reproducible() -> None:
+    def batches(seed: int) -> list[list]:
+        collator = DataCollatorForUniMC(tiny_tokenizer(), seed=seed)
+        return [collator([{"text": "the sky " * 9, "options": ["a", "b"]}] * 4)["input_ids"].tolist() for _ in range(3)]
+
+    assert batches(1) == batches(1) != batches(2)
+
+
+def test_distractors_widen_menus_and_never_repeat() -> None:
+    pool = ["a", "A", "red", "blue", "green"]
+    sizes = Counter()
+    rng = random.Random(0)
+    for _ in range(200):
+        widened = add_distractors({"options": ["b", "a"], "label": 1}, pool, 5, rng)
+        assert widened["options"][:2] == ["b", "a"] and widened["label"] == 1
+        lowered = [option.lower() for option in widened["options"]]
+        assert len(set(lowered)) == len(lowered) <= 5
+        sizes[len(lowered)] += 1
+    assert len(sizes) >= 3
+    several = add_distractors({"options": ["b", "a"], "label": [1, 1]}, pool, 5, random.Random(1))
+    assert len(several["label"]) == len(several["options"])
+
+
+@pytest.mark.parametrize(
+    ("examples", "message"),
+    [
+        ([{"text": "sky"}], "no `options`"),
+        ([{"options": ["a", "b"], "label": 2}], "`label` is 2"),
+        ([{"options": ["a", "b"], "label": -1}], "`label` is -1"),
+        ([{"options": ["a", "b"], "label": [1]}], "1 entries for 2 options"),
+        ([{"options": ["a", "b"], "label": 1}, {"options": ["a", "b"]}], "some have none"),
+    ],
+)
+def test_wrong_examples_raise(examples: list[dict], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        DataCollatorForUniMC(tiny_tokenizer(), mlm=False)(examples)
+
+
+def test_wrong_collator_arguments_raise() -> None:
+    with pytest.raises(ValueError, match="`distractor_probability`"):
+        DataCollatorForUniMC(tiny_tokenizer(), distractor_probability=1.5)
+    with pytest.raises(ValueError, match="needs `distractor_options`"):
+        DataCollatorForUniMC(tiny_tokenizer(), distractor_probability=0.5)
+
+
+# -- Trainer ---------------------------------------------------------------------------------------------------------
+
+
+def test_stock_trainer_learns_and_predicts(tmp_path: Path) -> None:
+    model, before = make_model(), make_model().state_dict()
+    trainer = Trainer(
+        model=model,
+        args=arguments(tmp_path, max_steps=40),
+        train_dataset=EXAMPLES,
+        eval_dataset=EXAMPLES,
+        data_collator=DataCollatorForUniMC(tiny_tokenizer(), mlm=False),
+        processing_class=tiny_tokenizer(),
+    )
+    trainer.train()
+    losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
+    assert losses[-1] < 0.5 * losses[0]
+    unchanged = [n for n, p in model.state_dict().items() if torch.equal(p, before[n])]
+    assert [name for name in unchanged if "position_ids" not in name and "token_type_ids" not in name] == []
+    prediction = trainer.predict(EXAMPLES)
+    assert prediction.predictions.shape == (6, 3)  # only the logits, padded where a menu is shorter
+    assert prediction.predictions.argmax(-1).tolist() == [example["label"] for example in EXAMPLES]
+    trainer.save_model(str(tmp_path / "model"))
+    reloaded = UniMCForMultipleChoice.from_pretrained(tmp_path / "model")
+    batch = DataCollatorForUniMC(tiny_tokenizer(), mlm=False)(EXAMPLES)
+    with torch.no_grad():
+        torch.testing.assert_close(reloaded(**batch).logits, model.eval()(**batch).logits)
+
+
+def trained(folder: Path, max_steps: int, resume: bool = False, dtype: torch.dtype = torch.float32) -> dict:
+    trainer = UniMCTrainer(
+        model=make_model().to(dtype),
+        args=arguments(folder, max_steps=max_steps, save_strategy="steps", save_steps=4, lr_scheduler_type="constant"),
+        train_dataset=EXAMPLES * 8,
+        data_collator=DataCollatorForUniMC(tiny_tokenizer(), mlm=False),
+        lengths=[len(example["text"]) + 9 for example in EXAMPLES * 8],
+        tokens_per_batch=100,
+    )
+    trainer.train(resume_from_checkpoint=resume or None)
+    return trainer.model.state_dict()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_resumed_run_ends_with_the_same_weights(tmp_path: Path, dtype: torch.dtype) -> None:
+    whole = trained(tmp_path / "whole", 8, dtype=dtype)
+    trained(tmp_path / "broken", 4, dtype=dtype)
+    resumed = trained(tmp_path / "broken", 8, resume=True, dtype=dtype)
+    for name, tensor in whole.items():
+        assert torch.equal(tensor, resumed[name]), name
+
+
+def test_master_weights_add_up_what_bfloat16_would_lose() -> None:
+    for dtype, optimizer_class in ((torch.bfloat16, MasterWeightAdamW), (torch.float32, torch.optim.AdamW)):
+        parameter = torch.nn.Parameter(torch.ones(4, dtype=dtype))
+        optimizer = optimizer_class([parameter], lr=1e-4, weight_decay=0.0)
+        for _ in range(100):  # each step is 1/40 of the gap between 1 and the next smaller bfloat16
+            parameter.grad = torch.ones_like(parameter)
+            optimizer.step()
+            optimizer.zero_grad()
+        assert parameter.detach().float() == pytest.approx(torch.full((4,), 0.99), abs=0.003)
+
+
+def test_batches_stay_under_the_token_budget() -> None:
+    rng = random.Random(0)
+    lengths = [rng.randint(5, 120) for _ in range(1000)] + [900]
+    sampler = TokenBudgetBatchSampler(lengths, tokens_per_batch=600, seed=0, bucket_size=256)
+    batches = list(sampler)
+    assert sorted(index for batch in batches for index in batch) == list(range(1001))
+    assert len(sampler) == len(batches)
+    padded = [len(batch) * max(lengths[i] for i in batch) for batch in batches]
+    assert all(size <= 600 for batch, size in zip(batches, padded) if len(batch) > 1)
+    assert sum(lengths) / sum(padded) > 0.9
+    assert list(sampler) == batches
+    sampler.set_epoch(1)
+    assert list(sampler) != batches
+    with pytest.raises(ValueError, match="tokens_per_batch"):
+        TokenBudgetBatchSampler(lengths, 0, seed=0)
+
+
+def test_label_smoothing_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="label_smoothing_factor"):
+        UniMCTrainer(model=make_model(), args=arguments(tmp_path, label_smoothing_factor=0.1))
