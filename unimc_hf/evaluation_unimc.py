@@ -69,11 +69,11 @@ def evaluate(classifier: Classifier, examples: Sequence[Example], seed: int = 0)
     if [len(row) for row in probabilities] != [len(example["options"]) for example in examples]:
         raise ValueError("`classifier` did not give one probability per option of every example.")
 
-    labels = np.array([example["label"] for example in examples])
-    predicted = np.array([int(np.argmax(row)) for row in probabilities])
+    classes = _option_classes(examples)
+    labels = np.array([row[example["label"]] for row, example in zip(classes, examples)])
+    predicted = np.array([row[int(np.argmax(scores))] for row, scores in zip(classes, probabilities)])
     confidence = np.array([max(row) for row in probabilities], dtype=float)
     right = predicted == labels
-    names, name_of_prediction = _class_names(examples, labels, predicted)
 
     rng = np.random.default_rng(seed)
     samples = [rng.integers(0, len(labels), len(labels)) for _ in range(BOOTSTRAP_SAMPLES)]
@@ -81,8 +81,8 @@ def evaluate(classifier: Classifier, examples: Sequence[Example], seed: int = 0)
         rows=len(labels),
         accuracy=float(right.mean()),
         accuracy_interval=_interval([right[i].mean() for i in samples]),
-        macro_f1=_macro_f1(names, name_of_prediction),
-        macro_f1_interval=_interval([_macro_f1(names[i], name_of_prediction[i]) for i in samples[:200]]),
+        macro_f1=_macro_f1(labels, predicted),
+        macro_f1_interval=_interval([_macro_f1(labels[i], predicted[i]) for i in samples[:200]]),
         calibration_error=calibration_error(confidence, right),
         calibration_error_interval=_interval([calibration_error(confidence[i], right[i]) for i in samples]),
         texts_per_second=len(labels) / seconds,
@@ -96,16 +96,12 @@ def calibration_error(confidence: np.ndarray, right: np.ndarray) -> float:
     return float(np.abs(gaps).sum() / len(confidence))
 
 
-def _class_names(
-    examples: Sequence[Example], labels: np.ndarray, predicted: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Right and predicted class of every example: the option's text in a fixed label set, else its index."""
-    has_label_set = len({tuple(sorted(example["options"])) for example in examples}) == 1
-    if not has_label_set:
-        return labels, predicted
-    name_of = {name: i for i, name in enumerate(examples[0]["options"])}
-    as_names = [[name_of[e["options"][k]] for e, k in zip(examples, row)] for row in (labels, predicted)]
-    return np.array(as_names[0]), np.array(as_names[1])
+def _option_classes(examples: Sequence[Example]) -> list[list[int]]:
+    """The class of every option of every example: its text in a fixed label set, else its index in the menu."""
+    if len({tuple(sorted(example["options"])) for example in examples}) > 1:
+        return [list(range(len(example["options"]))) for example in examples]
+    class_of = {option: i for i, option in enumerate(examples[0]["options"])}
+    return [[class_of[option] for option in example["options"]] for example in examples]
 
 
 def _macro_f1(labels: np.ndarray, predicted: np.ndarray) -> float:
@@ -141,9 +137,10 @@ def unimc_classifier(pipeline: Any, **arguments: Any) -> Classifier:
 
 def majority_classifier(examples: Sequence[Example]) -> list[list[float]]:
     """Always the commonest class of these very examples: the floor of a classifier that reads nothing."""
-    names = [example["options"][example["label"]] for example in examples]
-    shares = {name: names.count(name) / len(names) for name in set(names)}
-    return [_normalised([shares.get(option, 0.0) for option in example["options"]]) for example in examples]
+    classes = _option_classes(examples)
+    right = [row[example["label"]] for row, example in zip(classes, examples)]
+    commonest = max(set(right), key=right.count)
+    return [[float(option_class == commonest) for option_class in row] for row in classes]
 
 
 def cosine_classifier(model: Any, tokenizer: Any, temperature: float = 0.05) -> Classifier:
@@ -196,11 +193,6 @@ def zero_shot_classifier(pipeline: Any, **arguments: Any) -> Classifier:
         return rows
 
     return classify
-
-
-def _normalised(values: list[float]) -> list[float]:
-    total = sum(values)
-    return [value / total if total else 1 / len(values) for value in values]
 
 
 __all__ = [
