@@ -3,6 +3,7 @@ positions, segments and attention all move the scores."""
 
 from __future__ import annotations
 
+import copy
 from functools import cache
 from pathlib import Path
 
@@ -103,7 +104,7 @@ def tiny_tokenizer() -> UniMCTokenizer:
 
 def tiny_config(family: str, **kwargs: object) -> UniMCConfig:
     """A config whose yes and no are words of `VOCABULARY`."""
-    text_config = type(TEXT_CONFIGS[family])(**TEXT_CONFIGS[family].to_dict())
+    text_config = copy.deepcopy(TEXT_CONFIGS[family])
     yes, no = tiny_tokenizer().yes_no_token_ids("english")
     return UniMCConfig(text_config, yes_token_id=yes, no_token_id=no, language="english", **kwargs)
 

@@ -96,22 +96,24 @@ class UniMCConfig(PreTrainedConfig):
         option_mlm_loss: str = "vocabulary",
         **kwargs: Any,
     ) -> None:
-        if isinstance(text_config, PreTrainedConfig):
-            self.text_config = text_config
-        else:
+        if not isinstance(text_config, PreTrainedConfig):
             text_config = dict(text_config or {})
-            self.text_config = AutoConfig.for_model(text_config.pop("model_type", "bert"), **text_config)
-        self.yes_token_id = yes_token_id
-        self.no_token_id = no_token_id
-        self.language = language
-        self.option_mlm_loss = option_mlm_loss
+            text_config = AutoConfig.for_model(text_config.pop("model_type", "bert"), **text_config)
         if not _is_remote_code(type(self)):
             # A `custom_pipelines` entry would shadow the registered task and ask for trust_remote_code.
             kwargs.pop("auto_map", None)
             kwargs.pop("custom_pipelines", None)
-        kwargs["tie_word_embeddings"] = getattr(self.text_config, "tie_word_embeddings", True)
-        kwargs.setdefault("pad_token_id", getattr(self.text_config, "pad_token_id", None))
+        kwargs["tie_word_embeddings"] = getattr(text_config, "tie_word_embeddings", True)
+        kwargs.setdefault("pad_token_id", getattr(text_config, "pad_token_id", None))
+        # Before `text_config` is there, so that no check of the base class finds the backbone's attributes here.
         super().__init__(**kwargs)
+        self.text_config = text_config
+        self.yes_token_id = yes_token_id
+        self.no_token_id = no_token_id
+        self.language = language
+        self.option_mlm_loss = option_mlm_loss
+        if self._attn_implementation is not None:
+            text_config._attn_implementation = self._attn_implementation
         self._check()
 
     def _check(self) -> None:

@@ -8,13 +8,12 @@ forward pass whatever the labels (`_forward`), and logits become scores (`postpr
 from __future__ import annotations
 
 import os
-import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Sized
 from itertools import islice
 from typing import Any
 
 import torch
-from torch.utils.data import Dataset
+from torch.utils.data import Dataset, IterableDataset
 from transformers import Pipeline, PreTrainedModel, PreTrainedTokenizerFast
 
 from .configuration_unimc import UniMCConfig
@@ -22,7 +21,6 @@ from .pipeline_inputs import ClassificationRequest, RequestBuilder, check_positi
 from .tokenization_unimc import UniMCTokenizer
 
 WINDOW = 512  # requests that are encoded and sorted together; a stream holds no more in memory
-NO_LIMIT = sys.maxsize  # of texts in a batch
 TOKENS_PER_BATCH = {"cpu": 4096}  # padding included; more does not help a CPU
 TOKENS_PER_BATCH_ON_ACCELERATOR = 32768
 
@@ -145,55 +143,37 @@ class UniMCZeroShotPipeline(Pipeline):
             if len(args) > 1 or "candidate_labels" in kwargs:
                 raise TypeError("UniMCZeroShotPipeline takes the inputs and `candidate_labels` by position, no more.")
             kwargs["candidate_labels"] = args[0]
-        batch_size = self._batch_size if kwargs.get("batch_size") is None else kwargs["batch_size"]
-        # `Pipeline` would make it 1, which is never what no batch size means here.
-        kwargs["batch_size"] = NO_LIMIT if batch_size is None else check_positive("batch_size", batch_size)
-        if isinstance(inputs, (str, dict)):
-            return super().__call__(inputs, **kwargs)
-        if isinstance(inputs, Sequence) and not isinstance(inputs, Dataset):
-            inputs = list(inputs)
-            if not inputs:
-                return []
-        elif isinstance(inputs, Iterator):
-            inputs = (item for item in inputs)  # `Pipeline` streams generators only
-        elif not isinstance(inputs, Dataset):
-            raise TypeError(f"`inputs` must be a string or a list of strings, got {type(inputs).__name__}.")
-        return super().__call__(inputs, **kwargs)
-
-    def run_single(self, inputs: Any, preprocess_params: dict, forward_params: dict, postprocess_params: dict) -> dict:
-        builder, max_length = self._builder(preprocess_params)
-        builder.check_single()
-        return next(self._run(builder.build([inputs]), 1, max_length, postprocess_params))
-
-    def get_iterator(
-        self,
-        inputs: Iterable[Any],
-        num_workers: int,
-        batch_size: int,
-        preprocess_params: dict,
-        forward_params: dict,
-        postprocess_params: dict,
-    ) -> Iterator[dict]:
-        """Results in the order of `inputs`. Encoding is one batched call per window, so there are no workers."""
-        builder, max_length = self._builder(preprocess_params)
-        requests = builder.build(inputs)
-        if isinstance(inputs, list):
-            builder.check_size(len(inputs))
-            requests = iter(list(requests))  # every request is checked before the first text is encoded
-        return self._run(requests, batch_size, max_length, postprocess_params)
-
-    @staticmethod
-    def _builder(preprocess_params: dict) -> tuple[RequestBuilder, int | None]:
-        arguments = dict(preprocess_params)
+        batch_size = kwargs.pop("batch_size", None)
+        batch_size = self._batch_size if batch_size is None else check_positive("batch_size", batch_size)
+        kwargs.pop("num_workers", None)  # encoding is one batched call, there is nothing for workers to do
+        preprocess_params, _, postprocess_params = self._sanitize_parameters(**kwargs)
+        arguments = {**self._preprocess_params, **preprocess_params}
         max_length = arguments.pop("max_length", None)
-        return RequestBuilder(**arguments), max_length
+        builder = RequestBuilder(**arguments)
+
+        def run(requests: Iterator[ClassificationRequest]) -> Iterator[dict]:
+            return self._run(requests, batch_size, max_length, {**self._postprocess_params, **postprocess_params})
+
+        if isinstance(inputs, (str, Mapping)):
+            builder.check_single()
+            return next(run(builder.build([inputs])))
+        if isinstance(inputs, Sequence):
+            builder.check_size(len(inputs))
+            # Every request is made, and so checked, before the first text is encoded.
+            return list(run(iter(list(builder.build(inputs)))))
+        if isinstance(inputs, Dataset) and isinstance(inputs, Sized):
+            builder.check_size(len(inputs))
+            return run(builder.build(inputs[i] for i in range(len(inputs))))
+        if isinstance(inputs, (Iterator, IterableDataset)):
+            return run(builder.build(inputs))
+        raise TypeError(f"`inputs` must be a string or a list of strings, got {type(inputs).__name__}.")
 
     def _run(
         self,
         requests: Iterator[ClassificationRequest],
-        batch_size: int,
+        batch_size: int | None,
         max_length: int | None,
-        postprocess_params: dict,
+        postprocess_params: dict[str, Any],
     ) -> Iterator[dict]:
         while window := list(islice(requests, WINDOW)):
             features = self.preprocess(window, max_length=max_length)
@@ -213,7 +193,7 @@ class UniMCZeroShotPipeline(Pipeline):
                     results[row] = self.postprocess(outputs_of_row, **postprocess_params)
             yield from results
 
-    def _batches(self, lengths: list[int], batch_size: int) -> Iterator[list[int]]:
+    def _batches(self, lengths: list[int], batch_size: int | None) -> Iterator[list[int]]:
         """Rows of similar length whose padded size stays under the token budget, the longest first."""
         budget = TOKENS_PER_BATCH.get(self.device.type, TOKENS_PER_BATCH_ON_ACCELERATOR)
         batch: list[int] = []
