@@ -55,6 +55,30 @@ def classifiers(arguments: argparse.Namespace) -> Iterator[tuple[str, int, Class
     yield "majority class", 0, majority_classifier
 
 
+def markdown(figures: dict[str, Any]) -> str:
+    """Accuracy of every classifier on every data set, as a table for the README."""
+    rows = figures["classifiers"]
+    data_sets = list(next(iter(rows.values()))["data_sets"])
+    lines = [
+        f"| accuracy | parameters | {' | '.join(data_sets)} | mean |",
+        "|" + "---|" * (len(data_sets) + 3),
+    ]
+    for name, row in rows.items():
+        scores = [f"{row['data_sets'][data_set]['accuracy']:.3f}" for data_set in data_sets]
+        parameters = f"{row['parameters'] / 1e6:.1f}M" if row["parameters"] else "-"
+        lines.append(f"| {name} | {parameters} | {' | '.join(scores)} | {row['mean']['accuracy']:.3f} |")
+    return "\n".join(lines)
+
+
+def put_between_marks(text: str, table: str) -> str:
+    """`text` with what stands between its two evaluation marks replaced by `table`."""
+    before, _, rest = text.partition("<!-- evaluation table -->\n")
+    _, _, after = rest.partition("<!-- end of evaluation table -->")
+    if not after:
+        raise SystemExit("the file has no marks <!-- evaluation table --> and <!-- end of evaluation table -->")
+    return f"{before}<!-- evaluation table -->\n{table}\n<!-- end of evaluation table -->{after}"
+
+
 def draw(figures: dict[str, Any], path: Path) -> None:
     """A bar per classifier and data set, with its interval."""
     import matplotlib
@@ -91,6 +115,7 @@ def main() -> None:
     parser.add_argument("--dtype", default="auto", help="precision of the UniMC models, e.g. bfloat16")
     parser.add_argument("--limit", type=int, help="at most so many rows of each file")
     parser.add_argument("--output", type=Path, help="JSON file for the figures")
+    parser.add_argument("--readme", type=Path, help="file with two marks, between which the accuracy table is put")
     parser.add_argument("--plot", type=Path, help="PNG file for the plot")
     arguments = parser.parse_args()
     logging.disable_progress_bar()
@@ -115,6 +140,9 @@ def main() -> None:
     print(format_table(table))
     if arguments.output:
         arguments.output.write_text(json.dumps(figures, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    if arguments.readme:
+        filled = put_between_marks(arguments.readme.read_text(encoding="utf-8"), markdown(figures))
+        arguments.readme.write_text(filled, encoding="utf-8")
     if arguments.plot:
         draw(figures, arguments.plot)
 

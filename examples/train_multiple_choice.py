@@ -15,6 +15,8 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
+import platform
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +26,7 @@ from multiple_choice_data import build_mixture, estimate_length, held_out
 from transformers import EvalPrediction, TrainingArguments, set_seed
 
 from unimc_hf import DataCollatorForUniMC, UniMCForMultipleChoice, UniMCTokenizer
-from unimc_hf.trainer_unimc import UniMCTrainer
+from unimc_hf.trainer_unimc import TokenBudgetBatchSampler, UniMCTrainer
 
 
 def load_backbone(folder: str, config: dict[str, Any]) -> tuple[UniMCForMultipleChoice, UniMCTokenizer]:
@@ -58,7 +60,9 @@ def accuracy_by_source(sources: list[str]) -> Any:
     """A `compute_metrics` for examples that come in the order of `sources`: accuracy of each, and their mean."""
 
     def compute(prediction: EvalPrediction) -> dict[str, float]:
-        right = np.argmax(prediction.predictions, axis=-1) == prediction.label_ids
+        # Trainer pads menus of different batches with -100, which is no logit.
+        logits = np.where(prediction.predictions == -100, -np.inf, prediction.predictions)
+        right = np.argmax(logits, axis=-1) == prediction.label_ids
         scores = {s: float(right[np.array(sources) == s].mean()) for s in dict.fromkeys(sources)}
         return {"mean_accuracy": float(np.mean(list(scores.values()))), **scores}
 
@@ -71,7 +75,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="folder of the JSONL training sources")
     parser.add_argument("--backbone", required=True, help="folder or Hub name of the encoder to start from")
     parser.add_argument("--output", type=Path, required=True, help="folder for checkpoints and the final model")
-    parser.add_argument("--max_steps", type=int, default=-1, help="stop early, for a trial run")
+    parser.add_argument("--max_steps", type=int, help="instead of the config's, for a trial run")
     parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint in --output")
     arguments = parser.parse_args()
 
@@ -89,7 +93,6 @@ def main() -> None:
             output_dir=str(arguments.output / "checkpoints"),
             remove_unused_columns=False,
             num_train_epochs=1,
-            max_steps=arguments.max_steps,
             seed=config["seed"],
             per_device_eval_batch_size=16,
             logging_steps=50,
@@ -97,7 +100,7 @@ def main() -> None:
             save_strategy="steps",
             save_total_limit=4,
             report_to="none",
-            **config["training_arguments"],
+            **{**config["training_arguments"], **({"max_steps": arguments.max_steps} if arguments.max_steps else {})},
         ),
         train_dataset=train,
         eval_dataset=develop,
@@ -109,14 +112,41 @@ def main() -> None:
     )
     trainer.train(resume_from_checkpoint=arguments.resume or None)
 
-    # Half precision on disk; the config says float32, so that it loads in a precision every CPU is good at.
-    model.to(torch.float16).save_pretrained(arguments.output / "model")
-    tokenizer.save_pretrained(arguments.output / "model")
-    config_file = arguments.output / "model" / "config.json"
+    save(model, tokenizer, arguments.output / "model")
+    summary = summarise(trainer.state.log_history, trainer.state.global_step, trainer.lengths, config)
+    (arguments.output / "training.json").write_text(json.dumps(summary, indent=1) + "\n")
+
+
+def save(model: UniMCForMultipleChoice, tokenizer: UniMCTokenizer, folder: Path) -> None:
+    """Half precision on disk; the config says float32, so that it loads in a precision every CPU is good at."""
+    model.to(torch.float16).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    config_file = folder / "config.json"
     saved = json.loads(config_file.read_text())
     saved["dtype"] = saved["text_config"]["dtype"] = "float32"
     config_file.write_text(json.dumps(saved, indent=2, ensure_ascii=False) + "\n")
-    trainer.state.save_to_json(str(arguments.output / "trainer_state.json"))
+
+
+def summarise(log: list[dict[str, Any]], steps: int, lengths: list[int], config: dict[str, Any]) -> dict[str, Any]:
+    """What the run was, for the model card: steps, examples, hours, hardware, and the training loss."""
+    sampler = TokenBudgetBatchSampler(lengths, config["tokens_per_batch"], config["seed"])
+    seconds = next(entry["train_runtime"] for entry in reversed(log) if "train_runtime" in entry)
+    return {
+        "steps": steps,
+        "examples_seen": sum(len(batch) for batch in list(sampler)[:steps]),
+        "hours": round(float(seconds) / 3600, 2),
+        "hardware": f"{os.cpu_count()} cores of a {cpu_name()}",
+        "loss": [[entry["step"], round(float(entry["loss"]), 3)] for entry in log if "loss" in entry],
+    }
+
+
+def cpu_name() -> str:
+    """The processor as Linux calls it, or what Python knows."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        return next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()
 
 
 if __name__ == "__main__":

@@ -10,6 +10,8 @@ from typing import Any
 
 EncodedText = dict[str, list[int]]  # a string -> the ids of its tokens, without special tokens
 
+DEFAULT_MAX_LENGTH = 512
+
 
 @dataclass(frozen=True)
 class OptionInputs:
@@ -128,16 +130,14 @@ def lay_out(
     Raises:
         ValueError: if an example does not fit, with the counts.
     """
-    cls_id, mask_id, sep_id = special
-    menus: dict[tuple[str, ...], tuple[list[int], list[int], list[int]]] = {}
     names = ("input_ids", "token_type_ids", "attention_mask", "option_ids", "option_positions", "num_truncated_tokens")
     features: dict[str, list] = {name: [] for name in names}
-    fit_all = [
-        _lay_out_menu(menu, ids, menus, cls_id, mask_id, sep_id)[0] for menu in inputs.options
-    ]  # every menu is laid out, and every example checked, before the first row is built
+    sep_id = special[2]
+    menus = {menu: _lay_out_menu(menu, ids, *special) for menu in dict.fromkeys(inputs.options)}
+    # Every example is checked before the first one is built.
     rooms = [
-        _room(len(head), menu, ids, question, text, max_length, model_max_length)
-        for head, menu, question, text in zip(fit_all, inputs.options, inputs.questions, inputs.texts)
+        _room(len(menus[menu][0]), menu, ids, question, text, max_length, model_max_length)
+        for menu, question, text in zip(inputs.options, inputs.questions, inputs.texts)
     ]
     for row, (menu, room) in enumerate(zip(inputs.options, rooms)):
         head, option_ids, option_positions = menus[menu]
@@ -164,17 +164,15 @@ def lay_out(
 
 
 def _lay_out_menu(
-    menu: tuple[str, ...], ids: EncodedText, menus: dict, cls_id: int, mask_id: int, sep_id: int
+    menu: tuple[str, ...], ids: EncodedText, cls_id: int, mask_id: int, sep_id: int
 ) -> tuple[list[int], list[int], list[int]]:
-    """`[CLS] [MASK] option 1 ... [SEP]` as (ids, option ids, positions of the masks), made once per menu."""
-    if menu not in menus:
-        head, option_ids, positions = [cls_id], [0], []
-        for number, option in enumerate(menu, start=1):
-            positions.append(len(head))
-            head += [mask_id] + ids[option]
-            option_ids += [number] * (1 + len(ids[option]))
-        menus[menu] = (head + [sep_id], option_ids + [0], positions)
-    return menus[menu]
+    """`[CLS] [MASK] option 1 ... [SEP]` as (ids, option ids, positions of the masks)."""
+    head, option_ids, positions = [cls_id], [0], []
+    for number, option in enumerate(menu, start=1):
+        positions.append(len(head))
+        head += [mask_id] + ids[option]
+        option_ids += [number] * (1 + len(ids[option]))
+    return head + [sep_id], option_ids + [0], positions
 
 
 def _room(
@@ -190,7 +188,8 @@ def _room(
     if max_length is None:
         # Positions restart at every option, so only the longest one takes positions from the text.
         longest = 1 + max(len(ids[option]) for option in menu)
-        limit = model_max_length + max(0, head - 2 - model_max_length // 2)
+        usual = min(DEFAULT_MAX_LENGTH, model_max_length)
+        limit = usual + max(0, head - 2 - usual // 2)
         room = min(limit - head, model_max_length - 2 - longest)
     else:
         limit = max_length

@@ -8,7 +8,7 @@ forward pass whatever the labels (`_forward`), and logits become scores (`postpr
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence, Sized
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
 from itertools import islice
 from typing import Any
 
@@ -89,6 +89,8 @@ class UniMCZeroShotPipeline(Pipeline):
                 )
             model.config.yes_token_id, model.config.no_token_id = tokenizer.yes_no_token_ids(language)
             model.config.language = language
+        if kwargs.get("batch_size") is not None:
+            check_positive("batch_size", kwargs["batch_size"])
         super().__init__(model, tokenizer=tokenizer, **kwargs)  # type: ignore[arg-type]
         self.model.eval()
 
@@ -164,7 +166,7 @@ class UniMCZeroShotPipeline(Pipeline):
         if isinstance(inputs, Dataset) and isinstance(inputs, Sized):
             builder.check_size(len(inputs))
             return run(builder.build(inputs[i] for i in range(len(inputs))))
-        if isinstance(inputs, (Iterator, IterableDataset)):
+        if isinstance(inputs, (Iterable, IterableDataset)):
             return run(builder.build(inputs))
         raise TypeError(f"`inputs` must be a string or a list of strings, got {type(inputs).__name__}.")
 

@@ -19,12 +19,11 @@ import torch
 from transformers import AutoTokenizer, BatchEncoding, BertTokenizer, PreTrainedTokenizerFast
 from transformers.utils import cached_file
 
-from .option_inputs import EncodedText, OptionInputs, check_option_inputs, lay_out
+from .option_inputs import DEFAULT_MAX_LENGTH, EncodedText, OptionInputs, check_option_inputs, lay_out
 
 # The words that a published model was trained to write at a right and at a wrong option.
 YES_NO_WORDS = {"english": ("yes", "no"), "chinese": ("是", "非")}
 WORD_START = "▁"
-DEFAULT_MAX_LENGTH = 512
 
 
 class UniMCTokenizer(PreTrainedTokenizerFast):
@@ -168,9 +167,9 @@ class UniMCTokenizer(PreTrainedTokenizerFast):
             options (`list[str]` or `list[list[str]]`): the options of every example, or one list per example.
             question (`str` or `list[str]`, *optional*): a question before the text; `None` or `""` for none.
             max_length (`int`, *optional*, defaults to 512): most tokens an example may have. With `None`
-                it is what the model has positions for, usually 512, and grows by what a menu takes over half of
-                that, so that a long menu does not cost the text. Options restart their positions, so the model
-                takes such a sequence.
+                it is 512 (or what the model has positions for, if fewer) and grows by what a menu takes over half
+                of that, so that a long menu does not cost the text. Options restart their positions, so the
+                model takes such a sequence.
             padding, pad_to_multiple_of, padding_side, return_tensors: as in transformers.
             truncation (`bool`, *optional*, defaults to `True`): `False` to raise instead of cutting the text.
             return_overflowing_tokens (`bool`, *optional*, defaults to `False`): also return `num_truncated_tokens`,
