@@ -237,26 +237,44 @@ class UniMCTokenizer(PreTrainedTokenizerFast):
             self.__dict__["_text_backend_cache"] = cached
         return cached[1]
 
-    def pad(self, encoded_inputs: Any, *args: Any, **kwargs: Any) -> BatchEncoding:
+    def pad(
+        self,
+        encoded_inputs: Any,
+        padding: bool | str = True,
+        max_length: int | None = None,
+        pad_to_multiple_of: int | None = None,
+        padding_side: str | None = None,
+        return_attention_mask: bool | None = None,
+        return_tensors: str | None = None,
+        verbose: bool = True,
+    ) -> BatchEncoding:
         """As in transformers, and `option_positions` are padded with 0 to the longest menu of the batch."""
+        arguments: dict[str, Any] = dict(
+            padding=padding,
+            max_length=max_length,
+            pad_to_multiple_of=pad_to_multiple_of,
+            padding_side=padding_side,
+            return_attention_mask=return_attention_mask,
+            verbose=verbose,
+        )
         if isinstance(encoded_inputs, (list, tuple)) and encoded_inputs:
             encoded_inputs = {name: [row[name] for row in encoded_inputs] for name in encoded_inputs[0]}
         if "option_positions" not in encoded_inputs:
-            return super().pad(encoded_inputs, *args, **kwargs)
+            return super().pad(encoded_inputs, return_tensors=return_tensors, **arguments)
 
         inputs = {name: _to_lists(values) for name, values in encoded_inputs.items()}
         extra = {name: inputs.pop(name) for name in ("option_positions", "num_truncated_tokens") if name in inputs}
-        tensor_type = kwargs.pop("return_tensors", None)
-        lengths = [len(row) for row in inputs["input_ids"]] if _is_nested(inputs["input_ids"]) else None
-        batch = super().pad(inputs, *args, **kwargs)
-        if lengths is not None:
-            left = (kwargs.get("padding_side") or self.padding_side) == "left"
-            shifts = [len(row) - n if left else 0 for row, n in zip(batch["input_ids"], lengths)]
+        is_batch = len(inputs["input_ids"]) > 0 and isinstance(inputs["input_ids"][0], (list, tuple))
+        lengths = [len(row) for row in inputs["input_ids"]] if is_batch else []
+        batch = super().pad(inputs, **arguments)
+        if is_batch and padding not in (False, "do_not_pad"):
+            left = (padding_side or self.padding_side) == "left"
+            shifts = [len(row) - length if left else 0 for row, length in zip(batch["input_ids"], lengths)]
             rows = [[p + shift for p in row] for row, shift in zip(extra["option_positions"], shifts)]
-            num_choices = max(map(len, rows)) if kwargs.get("padding", True) else 0
+            num_choices = max(map(len, rows))
             extra["option_positions"] = [row + [0] * (num_choices - len(row)) for row in rows]
         batch.update(extra)
-        return batch.convert_to_tensors(tensor_type)
+        return batch.convert_to_tensors(return_tensors)
 
     def _pad(self, encoded_inputs: Any, *args: Any, **kwargs: Any) -> dict:
         option_ids = encoded_inputs.get("option_ids")
@@ -285,10 +303,6 @@ def _has_only_vocab_txt(pretrained_model_name_or_path: str | os.PathLike, **hub:
         return found is not None
 
     return has("vocab.txt") and not any(map(has, ("tokenizer.json", "spiece.model", "spm.model")))
-
-
-def _is_nested(rows: Any) -> bool:
-    return len(rows) > 0 and isinstance(rows[0], (list, tuple))
 
 
 def _to_lists(values: Any) -> Any:

@@ -38,7 +38,10 @@ class UniMCModelTester:
         self.seq_length = self._encode()["input_ids"].shape[1]
 
     def get_config(self) -> UniMCConfig:
-        return tiny_config(self.family)
+        config = tiny_config(self.family)
+        # The resizing test leaves four tokens, and yes and no must be among them.
+        config.yes_token_id, config.no_token_id = 2, 3
+        return config
 
     def prepare_config_and_inputs_for_common(self) -> tuple[UniMCConfig, dict[str, torch.Tensor]]:
         return self.get_config(), {name: tensor.to(torch_device) for name, tensor in self._encode().items()}
