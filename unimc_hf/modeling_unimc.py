@@ -1,8 +1,8 @@
 """`UniMCForMultipleChoice`: pick an option in one forward pass of a masked language model, with no new parameters.
 
-From the tokenizer's small integers the model builds what makes UniMC work (section 3.2 and figure 3 of arXiv
-2210.08590): every option restarts its positions and cannot see the other options, so their order does not matter.
-The MLM head then says at each option's `[MASK]` how much it wants to write the word *yes* there.
+From the tokenizer's small integers the model builds what makes UniMC work (arXiv 2210.08590, figure 4): every option
+restarts its positions and cannot see the other options, so their order does not matter. The MLM head then says at each
+option's `[MASK]` how much it wants to write the word *yes* there.
 """
 
 from __future__ import annotations
@@ -308,7 +308,7 @@ class UniMCForMultipleChoice(PreTrainedModel):
     def _option_prediction_loss(
         self, logits: torch.Tensor, yes_no_logits: torch.Tensor, labels: torch.Tensor, has_option: torch.Tensor
     ) -> torch.Tensor:
-        """OP (section 3.3 of the paper): cross-entropy of the softmax over the options' *yes* logits.
+        """OP (figure 4 of the paper): cross-entropy of the softmax over the options' *yes* logits.
 
         With several right answers there is no one-of-K choice to score; the loss is then the binary cross-entropy
         of `sigmoid(yes - no)`, the score that multi-label prediction uses, averaged over the options.
@@ -330,7 +330,7 @@ class UniMCForMultipleChoice(PreTrainedModel):
         labels: torch.Tensor | None,
         mlm_target_ids: torch.Tensor | None,
     ) -> torch.Tensor:
-        """O-MLM and MLM (section 3.3 of the paper): one cross-entropy, averaged over all labelled positions."""
+        """O-MLM and MLM (figure 4 of the paper): one cross-entropy, averaged over all labelled positions."""
         total = hidden_states.new_zeros((), dtype=torch.float32)
         count = hidden_states.new_zeros((), dtype=torch.float32)
         if labels is not None:

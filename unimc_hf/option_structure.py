@@ -53,7 +53,7 @@ def find_options(
 def build_position_ids(option_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
     """Position of every token, `int64` of shape `(batch_size, sequence_length)`.
 
-    `[CLS]` is 0, every option restarts at 1, and the text goes on from the longest option (section 3.2).
+    `[CLS]` is 0, every option restarts at 1, and the text goes on from the longest option.
     """
     index = torch.arange(option_ids.shape[1], device=option_ids.device).expand_as(option_ids)
     in_option = option_ids > 0
@@ -76,7 +76,7 @@ def build_attention_mask(
     """Who may attend to whom, of shape `(batch_size, 1, sequence_length, sequence_length)`, row = query.
 
     A token of an option sees its own option and all that is outside the options; every other token sees everything;
-    nobody sees padding (figure 3). With `window`, tokens see no further than that many positions either way.
+    nobody sees padding. With `window`, tokens see no further than that many positions either way.
 
     Args:
         option_ids, attention_mask, position_ids: of shape `(batch_size, sequence_length)`.
