@@ -6,7 +6,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tiny_models import SPECIAL, tiny_tokenizer
+from tiny_models import SHARED, SPECIAL, needs_shared, tiny_tokenizer
 
 from unimc_hf import UniMCTokenizer
 
@@ -86,6 +86,17 @@ def test_ids_are_those_of_the_joined_string(tokenizer: UniMCTokenizer) -> None:
     joined = "[MASK] red car [MASK]  blue! [SEP] what? [SEP] The sky, it is blue. [SEP] rain"
     batch = tokenizer("The sky, it is blue.", "rain", options=[" red car ", " blue!"], question="what?")
     assert batch["input_ids"] == tokenizer(joined)["input_ids"]
+
+
+@needs_shared
+@pytest.mark.parametrize("backbone", ["all-MiniLM-L6-v2", "multilingual-e5-small-zh-en"])
+def test_ids_are_those_of_the_joined_string_in_real_vocabularies(backbone: str) -> None:
+    """SentencePiece puts a word-start mark of its own behind every special token."""
+    tokenizer = UniMCTokenizer.from_pretrained(SHARED / "backbones" / backbone)
+    text, question, options = "The stock fell. 股市下跌了。", "主题是什么？", ["体育新闻", "business news", " 好 "]
+    mask, sep = tokenizer.mask_token, tokenizer.sep_token
+    joined = mask + mask.join(options) + sep + question + sep + text
+    assert tokenizer(text, options=options, question=question)["input_ids"] == tokenizer(joined)["input_ids"]
 
 
 def test_only_the_text_is_cut_and_the_report_says_by_how_much(tokenizer: UniMCTokenizer) -> None:
