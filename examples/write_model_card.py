@@ -150,7 +150,7 @@ def main() -> None:
         failures=", ".join(name for name in ours_there[1]["data_sets"] if gap(name) < NEAR_CHANCE) or "none found",
         training=(
             f"{training['examples_seen']:,} examples in {training['steps']:,} steps, {training['hours']:.1f} hours on "
-            f"{training['hardware']}.\n"
+            f"{training['hardware']}; {training['note']}.\n"
         ),
         sources=table(["source", "rows used", "licence as stated"], source_rows),
     )
