@@ -136,7 +136,7 @@ def summarise(log: list[dict[str, Any]], steps: int, lengths: list[int], config:
         "examples_seen": sum(len(batch) for batch in list(sampler)[:steps]),
         "hours": round(float(seconds) / 3600, 2),
         "note": "one run",
-        "hardware": f"{os.cpu_count()} cores of a {cpu_name()}",
+        "hardware": f"{os.cpu_count()} cores of {cpu_name()}",
         "loss": [[entry["step"], round(float(entry["loss"]), 3)] for entry in log if "loss" in entry],
     }
 

@@ -28,7 +28,7 @@ NEAR_CHANCE = 0.10  # accuracy above the majority class under which a task is na
 TEXT = """
 # unimc-english-22m
 
-The model inside [`unimc_hf`](https://github.com/unimc-hf/unimc_hf): UniMC (arXiv 2210.08590) on
+The model inside the Python package `unimc_hf`: UniMC (arXiv 2210.08590) on
 `sentence-transformers/all-MiniLM-L6-v2`, {parameters} parameters, English, half precision on disk. It picks one of any
 options for a text in one forward pass; permuting the options permutes the scores and changes nothing else.
 
