@@ -48,7 +48,9 @@ def classifiers(arguments: argparse.Namespace) -> Iterator[tuple[str, int, Class
     for folder in arguments.cosine or []:
         encoder = AutoModel.from_pretrained(folder).eval()
         tokenizer = AutoTokenizer.from_pretrained(folder)
-        yield f"cosine of {Path(folder).name}", encoder.num_parameters(), cosine_classifier(encoder, tokenizer)
+        for name, with_question in (("text", False), ("question and text", True)):
+            classifier = cosine_classifier(encoder, tokenizer, with_question)
+            yield f"cosine of {Path(folder).name}, {name}", encoder.num_parameters(), classifier
     for folder in arguments.zero_shot or []:
         nli = pipeline("zero-shot-classification", model=folder, device="cpu")
         yield f"zero-shot pipeline {Path(folder).name}", nli.model.num_parameters(), zero_shot_classifier(nli)

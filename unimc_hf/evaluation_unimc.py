@@ -143,12 +143,13 @@ def majority_classifier(examples: Sequence[Example]) -> list[list[float]]:
     return [[float(option_class == commonest) for option_class in row] for row in classes]
 
 
-def cosine_classifier(model: Any, tokenizer: Any, temperature: float = 0.05) -> Classifier:
+def cosine_classifier(model: Any, tokenizer: Any, with_question: bool = False, temperature: float = 0.05) -> Classifier:
     """The cosine of mean-pooled embeddings of text and option: what an embedding model does without training.
 
     Args:
         model: an encoder whose first output is `last_hidden_state`.
         tokenizer: its plain tokenizer.
+        with_question: whether the question is embedded in front of the text; it helps some tasks and hurts others.
         temperature: divides the cosines before the softmax; it moves calibration, not accuracy.
     """
 
@@ -167,7 +168,8 @@ def cosine_classifier(model: Any, tokenizer: Any, temperature: float = 0.05) -> 
         return torch.nn.functional.normalize(rows, dim=-1)
 
     def classify(examples: Sequence[Example]) -> list[list[float]]:
-        texts = [" ".join(filter(None, (e["question"], e["text"], e["text_pair"]))) for e in examples]
+        parts = ("question", "text", "text_pair") if with_question else ("text", "text_pair")
+        texts = [" ".join(example[part] for part in parts if example[part]) for example in examples]
         distinct = list(dict.fromkeys(option for example in examples for option in example["options"]))
         row_of = {option: i for i, option in enumerate(distinct)}
         text_rows, option_rows = embed(texts), embed(distinct)
