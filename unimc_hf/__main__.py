@@ -31,7 +31,7 @@ EXAMPLES: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
     ),
     (
         "text pair (inference)",
-        {"text": "A man is playing a guitar on the street.", "text_pair": "A man is making music."},
+        {"text": "Two children are sleeping in a tent.", "text_pair": "The children are running."},
         {"candidate_labels": ["entailment", "neutral", "contradiction"]},
     ),
     (
@@ -41,7 +41,7 @@ EXAMPLES: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
     ),
     (
         "label descriptions",
-        {"text": "My card was charged twice for the same ticket."},
+        {"text": "I was charged twice for the same ticket and want my money back."},
         {"candidate_labels": {"billing": "payments, charges and refunds", "technical": "errors and crashes"}},
     ),
 ]
