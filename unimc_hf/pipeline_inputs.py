@@ -98,9 +98,7 @@ class RequestBuilder:
             isinstance(entry, (list, tuple, Mapping)) for entry in candidate_labels
         )
         self.candidate_labels = candidate_labels
-        self.shared_menu = (
-            None if candidate_labels is None or self.menus_per_text else self._menu(candidate_labels, text_pair="")
-        )
+        self.shared_menu = None if candidate_labels is None or self.menus_per_text else self._menu(candidate_labels)
 
     def check_size(self, size: int) -> None:
         """Raise unless every list with one entry per text has `size` entries."""
@@ -133,16 +131,16 @@ class RequestBuilder:
             options = tuple(template.format(fields["text_pair"]) for template in templates.values())
             return ClassificationRequest(own["text"], tuple(templates), options, "", fields["question"])
         if own.get("candidate_labels"):
-            menu = self._menu(own["candidate_labels"], fields["text_pair"])
+            menu = self._menu(own["candidate_labels"])
         elif self.menus_per_text:
-            menu = self._menu(_pick("candidate_labels", self.candidate_labels, index), fields["text_pair"])
+            menu = self._menu(_pick("candidate_labels", self.candidate_labels, index))
         elif self.shared_menu is not None:
             menu = self.shared_menu
         else:
             raise ValueError("`candidate_labels` is missing: pass the labels to choose from.")
         return ClassificationRequest(own["text"], *menu, fields["text_pair"], fields["question"])
 
-    def _menu(self, candidate_labels: Any, text_pair: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    def _menu(self, candidate_labels: Any) -> tuple[tuple[str, ...], tuple[str, ...]]:
         """(labels, options) of one set of labels."""
         if isinstance(candidate_labels, str):
             candidate_labels = [label.strip() for label in candidate_labels.split(",") if label.strip()]

@@ -13,7 +13,7 @@ from itertools import islice
 from typing import Any
 
 import torch
-from torch.utils.data import Dataset, IterableDataset
+from torch.utils.data import Dataset
 from transformers import Pipeline, PreTrainedModel, PreTrainedTokenizerFast
 
 from .configuration_unimc import UniMCConfig
@@ -166,7 +166,7 @@ class UniMCZeroShotPipeline(Pipeline):
         if isinstance(inputs, Dataset) and isinstance(inputs, Sized):
             builder.check_size(len(inputs))
             return run(builder.build(inputs[i] for i in range(len(inputs))))
-        if isinstance(inputs, (Iterable, IterableDataset)):
+        if isinstance(inputs, Iterable):
             return run(builder.build(inputs))
         raise TypeError(f"`inputs` must be a string or a list of strings, got {type(inputs).__name__}.")
 
