@@ -14,81 +14,36 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from similarity_targets import SimilarityTeacher
+from wordings import (
+    EMOTION_SENTIMENT,
+    FIND_ENTAILED_QUESTIONS,
+    HARD_TO_INFER,
+    INFER,
+    LABEL_TEMPLATES,
+    NLI_QUESTIONS,
+    NLI_WORDS,
+    NOT_INFER,
+    OPPOSITES,
+    QUESTIONS,
+    SENTIMENT_WORDS,
+    TOXIC_OPTIONS,
+    TOXIC_WORDS,
+    YES_NO_QUESTIONS,
+)
+
+from unimc_hf import UniMCTokenizer
 from unimc_hf.data_collator_unimc import add_distractors
 from unimc_hf.jsonl_examples import Example, read_jsonl
-
-# Wordings that a label can stand in, by task.
-LABEL_TEMPLATES = {
-    "topic": ["This text is about {}.", "The topic is {}.", "{} news", "It is about {}", "This example is {}."],
-    "intent": ["The user wants: {}.", "The intent is {}.", "This message is about {}.", "This example is {}."],
-    "emotion": ["This text expresses {}.", "The author feels {}.", "The emotion is {}.", "This example is {}."],
-    "toxicity": ["This text is: {}.", "The message: {}"],
-    "other": ["It is: {}", "The answer is {}."],
-}
-QUESTIONS = {
-    "topic": ["What is this text about?", "Which topic fits the text?", "What is the subject?", "Classify the text."],
-    "intent": ["What does the user want?", "Which intent does the message have?", "What is the request about?"],
-    "emotion": ["Which emotion does the text express?", "How does the author feel?", "What is the emotion?"],
-    "sentiment": ["What is the sentiment?", "How does the author judge it?", "Is this positive or negative?"],
-    "toxicity": ["Is this message toxic?", "How would a moderator label this text?"],
-}
-YES_NO_QUESTIONS = {
-    "topic": ["Is this text about {}?", "Is the topic {}?"],
-    "intent": ["Does the user want this: {}?", "Is the intent {}?"],
-    "emotion": ["Does the text express {}?", "Does the author feel {}?"],
-    "other": ["Is this right: {}?"],
-}
-# (positive, negative, neutral)
-SENTIMENT_WORDS = [
-    ("positive", "negative", "neutral"),
-    ("good", "bad", "neither good nor bad"),
-    ("it's great", "it's terrible", "it's okay"),
-    ("a positive opinion", "a negative opinion", "no clear opinion"),
-    ("the author is happy", "the author is unhappy", "the author is indifferent"),
-    ("The sentiment is positive.", "The sentiment is negative.", "The sentiment is neutral."),
-    ("This text is positive.", "This text is negative.", "This text is neutral."),
-    ("the author likes it", "the author dislikes it", "the author has no opinion"),
-    ("I love it", "I hate it", "I do not care"),
-    ("praise", "criticism", "a plain statement"),
-    ("wonderful", "awful", "average"),
-    ("satisfied", "dissatisfied", "undecided"),
-    ("recommended", "not recommended", "no recommendation"),
-    ("thumbs up", "thumbs down", "no vote"),
-]
-EMOTION_SENTIMENT = {
-    **dict.fromkeys(("admiration", "amusement", "approval", "caring", "excitement", "gratitude"), 0),
-    **dict.fromkeys(("joy", "love", "optimism", "pride", "relief"), 0),
-    **dict.fromkeys(("anger", "annoyance", "disappointment", "disapproval", "disgust", "embarrassment"), 1),
-    **dict.fromkeys(("fear", "grief", "nervousness", "remorse", "sadness"), 1),
-    "neutral": 2,
-}
-# (entailment, contradiction, neutral), and what "not entailed" is called when there are two options
-NLI_WORDS = [
-    ("entailment", "contradiction", "neutral", "not entailment"),
-    ("yes", "no", "maybe", "no"),
-    ("true", "false", "unknown", "not known to be true"),
-    ("it follows", "it is contradicted", "it cannot be told", "it does not follow"),
-    ("the second text follows from the first", "the texts contradict each other", "neither", "it does not follow"),
-]
-NLI_QUESTIONS = [
-    "",
-    "Does the second text follow from the first?",
-    "What is the relation between the two texts?",
-    "Given the first text, is the second one true?",
-]
-INFER, NOT_INFER, HARD_TO_INFER = (
-    "we can infer that ",
-    "we can not infer that ",
-    "it is difficult for us to infer that ",
-)
 
 
 class Rewording:
     """Draws one wording of an example; `config` is the `augmentation` part of the recipe's config file."""
 
-    def __init__(self, config: dict[str, Any], label_sets: dict[str, list[str]]) -> None:
+    def __init__(self, config: dict[str, Any], label_sets: dict[str, list[str]], answers: dict[str, list[str]]) -> None:
         self.config = config
         self.label_sets = label_sets
+        self.answers = answers
         self.pools = {
             source: [label for other, labels in label_sets.items() if other != source for label in labels]
             for source in label_sets
@@ -97,6 +52,10 @@ class Rewording:
     def __call__(self, example: Example, rng: random.Random) -> Example:
         example = {**example, "text": _shorten(example["text"], self.config["max_characters"])}
         if example["options"][0].startswith(INFER):
+            if example["label"] == 0 and rng.random() < self.config["find_entailed"]:
+                options = [example["options"][0].removeprefix(INFER)]
+                example = {**example, "options": options, "question": rng.choice(FIND_ENTAILED_QUESTIONS)}
+                return self._answers_of_others(example, rng)
             return self._inference(example, rng)
         if example["task"] == "sentiment":
             return self._sentiment(example, rng)
@@ -104,7 +63,17 @@ class Rewording:
             return self._emotion_as_sentiment(example, rng)
         if example["task"] in ("topic", "intent", "emotion", "toxicity", "other") and example["text"]:
             return self._label_set(example, rng)
+        if example["source"] in self.answers and rng.random() < self.config["answers_of_others"]:
+            return self._answers_of_others(example, rng)
         return example
+
+    def _answers_of_others(self, example: Example, rng: random.Random) -> Example:
+        """The right answer among right answers to other questions: what kind of thing is asked for, decides."""
+        answers = self.answers[example["source"]]
+        right = example["options"][example["label"]]
+        wrong = rng.choice([answer for answer in rng.sample(answers, 2) if answer != right])
+        longest = round(math.exp(rng.uniform(math.log(2), math.log(16))))
+        return add_distractors({**example, "options": [right, wrong], "label": 0}, answers, longest, rng)
 
     def _question(self, example: Example, rng: random.Random) -> str:
         draw = rng.random()
@@ -116,6 +85,8 @@ class Rewording:
 
     def _label_set(self, example: Example, rng: random.Random) -> Example:
         source, task, right = example["source"], example["task"], example["options"][example["label"]]
+        if right in TOXIC_OPTIONS and rng.random() < self.config["other_toxic_words"]:
+            return self._toxicity(example, rng)
         labels = self.label_sets.get(source, [])
         if len(labels) > len(example["options"]) and rng.random() < self.config["resample_menu"]:
             size = round(math.exp(rng.uniform(math.log(2), math.log(len(labels)))))
@@ -137,6 +108,11 @@ class Rewording:
 
     def _yes_no(self, example: Example, rng: random.Random) -> Example:
         label = example["label"] if rng.random() < 0.5 else rng.randrange(len(example["options"]))
+        if example["task"] in OPPOSITES and rng.random() < 0.5:
+            right_or_wrong = rng.choice(OPPOSITES[example["task"]])
+            options = [wording.format(example["options"][label]) for wording in right_or_wrong]
+            question = self._question(example, rng)
+            return {**example, "question": question, "options": options, "label": int(label != example["label"])}
         question = rng.choice(YES_NO_QUESTIONS[example["task"]]).format(example["options"][label])
         if example["task"] == "other":
             question = f"{example['question']} {question}".strip()
@@ -144,8 +120,16 @@ class Rewording:
             **example,
             "question": question,
             "options": ["yes", "no"],
-            "label": 0 if label == example["label"] else 1,
+            "label": int(label != example["label"]),
         }
+
+    def _toxicity(self, example: Example, rng: random.Random) -> Example:
+        """Two options of another wording; what is offensive without being hateful is toxic, and not hate."""
+        kind = TOXIC_OPTIONS[example["options"][example["label"]]]
+        asked = rng.choice(list(TOXIC_WORDS))
+        is_so = kind == "hate" or (kind == "offensive" and asked == "toxic")
+        options = list(rng.choice(TOXIC_WORDS[asked]))
+        return {**example, "question": self._question(example, rng), "options": options, "label": int(not is_so)}
 
     def _sentiment(self, example: Example, rng: random.Random) -> Example:
         polarity = _polarity(example["options"][example["label"]])
@@ -206,10 +190,21 @@ def label_sets(examples: Iterable[Example], largest: int = 200) -> dict[str, lis
     return {source: list(labels) for source, labels in found.items() if len(labels) <= largest}
 
 
-def build_mixture(data_dir: str | Path, config: dict[str, Any]) -> list[Example]:
+def right_answers(examples: Iterable[Example], most: int = 3000) -> dict[str, list[str]]:
+    """Of every source of questions with own answers, and of inference data, what is right somewhere in it."""
+    found: dict[str, dict[str, None]] = {}
+    for example in examples:
+        right = example["options"][example["label"]]
+        if right.startswith(INFER) or (example["task"] == "mcqa" and len(right) <= 80):
+            found.setdefault(example["source"], {})[right.removeprefix(INFER)] = None
+    return {source: list(answers)[:most] for source, answers in found.items() if len(answers) > 100}
+
+
+def build_mixture(data_dir: str | Path, config: dict[str, Any], teacher: str | Path) -> list[Example]:
     """Every source up to its cap, every pass with other wordings, in an order fixed by `config["seed"]`.
 
-    Texts are shortened; rows whose question or own options are too long to train on are left out.
+    `teacher` is the folder of the embedding model that makes the soft targets. Texts are shortened;
+    rows whose question or own options are too long to train on are left out.
     """
     longest = config["augmentation"]["max_characters"]
     examples = [
@@ -218,27 +213,72 @@ def build_mixture(data_dir: str | Path, config: dict[str, Any]) -> list[Example]
         for example in read_jsonl(Path(data_dir) / f"{source}.jsonl.gz", limit=cap, seed=config["seed"])
         if len(example["question"]) <= longest and len("".join(example["options"])) <= longest
     ]
-    reword = Rewording(config["augmentation"], label_sets(examples))
+    reword = Rewording(config["augmentation"], label_sets(examples), right_answers(examples))
     mixture = []
     for epoch in range(config["passes"]):
         rng = random.Random(f"{config['seed']}-{epoch}")
         for example in examples:
             for _ in range(config["repeats"].get(example["source"], 1)):
                 mixture.append(reword(example, rng))
+    if config["similarity"]["examples"] or config["similarity"]["label_smoothing"]:
+        mixture = _with_soft_targets(mixture, config, SimilarityTeacher(teacher))
     random.Random(config["seed"]).shuffle(mixture)
     return mixture
 
 
-def estimate_length(example: Example) -> int:
-    """Tokens of an example, to about a tenth: English word pieces have four to five characters."""
-    texts = (example["text"], example["text_pair"], example["question"], *example["options"])
-    return 4 + len(example["options"]) + sum(math.ceil(len(text) / 4.3) for text in texts if text)
+def _with_soft_targets(mixture: list[Example], config: dict[str, Any], teacher: SimilarityTeacher) -> list[Example]:
+    similarity, rng = config["similarity"], random.Random(config["seed"])
+    texts = list(dict.fromkeys(e["text"][:240] for e in mixture if len(e["text"]) > 15))
+    phrases = list(dict.fromkeys(o for e in mixture for o in e["options"] if len(o) <= 80))
+    texts = rng.sample(texts, min(len(texts), similarity["examples"]))
+    phrases = rng.sample(phrases, min(len(phrases), similarity["phrases"]))
+    unlabelled = teacher.unlabelled_examples(texts, phrases, similarity["max_choices"], rng)
+    if similarity["label_smoothing"]:
+        smooth = [len(e["options"]) > 3 and e["task"] in ("topic", "intent", "emotion") for e in mixture]
+        smoothed = iter(
+            teacher.smooth_between_synonyms(
+                [e for e, chosen in zip(mixture, smooth) if chosen], similarity["label_smoothing"]
+            )
+        )
+        mixture = [next(smoothed) if chosen else e for e, chosen in zip(mixture, smooth)]
+    return mixture + unlabelled
 
 
-def held_out(data_dir: str | Path, sources: Sequence[str], rows: int, seed: int) -> list[Example]:
-    """`rows` rows of each development source, untouched."""
+def token_lengths(examples: Sequence[Example], tokenizer: UniMCTokenizer) -> list[int]:
+    """Tokens of every example, before anything is cut; every distinct string is tokenised once."""
+    keys = ("text", "text_pair", "question")
+    distinct = list(dict.fromkeys(s for e in examples for s in (*(e[k] for k in keys), *e["options"]) if s))
+    count: dict[str, int] = {"": 0}
+    for start in range(0, len(distinct), 10_000):
+        chunk = distinct[start : start + 10_000]
+        for string, ids in zip(chunk, tokenizer(chunk, add_special_tokens=False)["input_ids"]):
+            count[string] = len(ids)
     return [
-        example
-        for source in sources
-        for example in read_jsonl(Path(data_dir) / f"{source}.jsonl.gz", limit=rows, seed=seed)
+        2 + sum(count[o] + 1 for o in e["options"]) + sum(count[e[k]] + (e[k] != "" or k == "text") for k in keys)
+        for e in examples
     ]
+
+
+def held_out(data_dir: str | Path, config: dict[str, Any]) -> list[Example]:
+    """`development_rows` rows of each development source, in their own wording.
+
+    Sources named in `development_menus` get their whole label set where a row has a draw of it, and the labels of
+    the source that is named there on top, without those that share a word with theirs.
+    """
+    rows = []
+    for source in config["development"]:
+        examples = read_jsonl(Path(data_dir) / f"{source}.jsonl.gz")
+        labels: list[str] = []
+        if source in config["development_menus"]:
+            labels = label_sets(examples)[source]
+            words = {word for label in labels for word in label.lower().split()}
+            if other := config["development_menus"][source]:
+                menu = label_sets(read_jsonl(Path(data_dir) / f"{other}.jsonl.gz"))[other]
+                labels = labels + [label for label in menu if not words & set(label.lower().split())]
+        chosen = random.Random(config["seed"]).sample(examples, min(len(examples), config["development_rows"]))
+        for example in chosen:
+            if labels:
+                right = example["options"][example["label"]]
+                example = {**example, "options": labels, "label": labels.index(right)}
+            rows.append(example)
+    return rows

@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from multiple_choice_data import build_mixture, estimate_length, held_out
+from multiple_choice_data import build_mixture, held_out, token_lengths
 from transformers import EvalPrediction, TrainingArguments, set_seed
 
 from unimc_hf import DataCollatorForUniMC, UniMCForMultipleChoice, UniMCTokenizer
@@ -39,7 +39,9 @@ def load_backbone(folder: str, config: dict[str, Any]) -> tuple[UniMCForMultiple
         no_token_id=no_token_id,
         language=config["language"],
         option_mlm_loss=config["option_mlm_loss"],
-        attention_probs_dropout_prob=0.0,  # with it, SDPA takes a path several times slower on a CPU
+        attn_implementation="matmul",
+        attention_probs_dropout_prob=0.0,  # it costs time, and a model that sees no example twice needs none
+        hidden_dropout_prob=0.0,
         output_loading_info=True,
         dtype=torch.float32,
     )
@@ -69,6 +71,7 @@ def main() -> None:
     parser.add_argument("config", type=Path, help="JSON file of the recipe, e.g. examples/train_english.json")
     parser.add_argument("--data", type=Path, required=True, help="folder of the JSONL training sources")
     parser.add_argument("--backbone", required=True, help="folder or Hub name of the encoder to start from")
+    parser.add_argument("--teacher", help="embedding model for the soft targets, if it is not the backbone")
     parser.add_argument("--output", type=Path, required=True, help="folder for checkpoints and the final model")
     parser.add_argument("--max_steps", type=int, help="instead of the config's, for a trial run")
     parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint in --output")
@@ -77,8 +80,8 @@ def main() -> None:
     config = json.loads(arguments.config.read_text())
     set_seed(config["seed"])
     model, tokenizer = load_backbone(arguments.backbone, config)
-    train = build_mixture(arguments.data, config)
-    develop = held_out(arguments.data, config["development"], config["development_rows"], config["seed"])
+    train = build_mixture(arguments.data, config, arguments.teacher or arguments.backbone)
+    develop = held_out(arguments.data, config)
     print(f"{len(train)} training examples, {len(develop)} development examples of tasks that are not trained on")
 
     collator = DataCollatorForUniMC(tokenizer, max_length=None, mlm=config["mlm"], seed=config["seed"])
@@ -102,7 +105,7 @@ def main() -> None:
         data_collator=collator,
         processing_class=tokenizer,
         compute_metrics=accuracy_by_source([example["source"] for example in develop]),
-        lengths=[estimate_length(example) for example in train],
+        lengths=token_lengths(train, tokenizer),
         tokens_per_batch=config["tokens_per_batch"],
     )
     trainer.train(resume_from_checkpoint=arguments.resume or None)

@@ -47,9 +47,9 @@ def arguments(folder: Path, **kwargs: object) -> TrainingArguments:
     )
 
 
-def make_model() -> UniMCForMultipleChoice:
+def make_model(attn_implementation: str = "sdpa") -> UniMCForMultipleChoice:
     set_seed(0)
-    config = tiny_config("bert")
+    config = tiny_config("bert", attn_implementation=attn_implementation)
     config.text_config.hidden_dropout_prob = config.text_config.attention_probs_dropout_prob = 0.0
     return UniMCForMultipleChoice(config)
 
@@ -226,3 +226,60 @@ def test_batches_stay_under_the_token_budget() -> None:
 def test_label_smoothing_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="label_smoothing_factor"):
         UniMCTrainer(model=make_model(), args=arguments(tmp_path, label_smoothing_factor=0.1))
+
+
+# -- soft targets, and attention for training --------------------------------------------------------------------------
+
+
+def test_option_probs_are_padded_and_checked() -> None:
+    collator = DataCollatorForUniMC(tiny_tokenizer(), mlm=False)
+    soft = {"text": "sky", "options": ["a", "b"], "label": -100, "option_probs": [0.25, 0.75]}
+    batch = collator([soft, {"text": "sky", "options": ["a", "b", "c"], "label": 2}])
+    assert batch["option_probs"].tolist() == [[0.25, 0.75, 0.0], [0.0, 0.0, 0.0]]
+    assert "option_probs" not in collator([EXAMPLES[0]])
+    with pytest.raises(ValueError, match="`option_probs` has 1 entries for 2 options"):
+        collator([{**soft, "option_probs": [1.0]}])
+
+
+def test_soft_targets_weigh_as_much_as_labels(tmp_path: Path) -> None:
+    """A certain teacher is worth a label: the OP part of the loss is the same, and every example counts once."""
+    collator = DataCollatorForUniMC(tiny_tokenizer(), mlm=False)
+    model = make_model().eval()
+    trainer = UniMCTrainer(model=model, args=arguments(tmp_path), data_collator=collator)
+    labelled = [{"text": "team", "options": ["sports", "business"], "label": 1}] * 3
+    taught = [{**labelled[0], "label": -100, "option_probs": [0.0, 1.0]}]
+    with torch.no_grad():
+        outputs = model(**collator(labelled[:1]))
+        expected = 0.75 * outputs.loss + 0.25 * outputs.op_loss
+        torch.testing.assert_close(trainer.compute_loss(model, collator(labelled + taught)), expected)
+
+
+def test_a_student_learns_from_a_teacher_alone(tmp_path: Path) -> None:
+    taught = [
+        {**e, "label": -100, "option_probs": [float(i == e["label"]) for i in range(len(e["options"]))]}
+        for e in EXAMPLES
+    ]
+    trainer = UniMCTrainer(
+        model=make_model(),
+        args=arguments(tmp_path, max_steps=40),
+        train_dataset=taught,
+        data_collator=DataCollatorForUniMC(tiny_tokenizer(), mlm=False),
+    )
+    trainer.train()
+    predictions = trainer.predict(EXAMPLES).predictions.argmax(-1).tolist()
+    assert predictions == [example["label"] for example in EXAMPLES]
+
+
+@pytest.mark.parametrize("words", [4, 300])
+def test_matmul_attention_is_sdpa(words: int) -> None:
+    batch = DataCollatorForUniMC(tiny_tokenizer(), mlm=False, max_length=None)(
+        [{"text": "the sky " * (words // 2), "options": ["red", "blue"], "label": 1}, EXAMPLES[0]]
+    )
+    gradients = []
+    for attention in ("sdpa", "matmul"):
+        model = make_model(attention).eval()
+        model(**batch).loss.backward()
+        gradients.append({name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None})
+    assert gradients[0].keys() == gradients[1].keys()
+    for name, gradient in gradients[0].items():
+        torch.testing.assert_close(gradients[1][name], gradient, atol=1e-6, rtol=1e-4, msg=name)

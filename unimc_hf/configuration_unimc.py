@@ -7,6 +7,7 @@ repository by nesting its `config.json`; nothing has to be converted.
 
 from __future__ import annotations
 
+import math
 import os
 from typing import Any
 
@@ -63,11 +64,18 @@ class UniMCConfig(PreTrainedConfig):
         option_mlm_loss (`str`, *optional*, defaults to `"vocabulary"`):
             Over what the O-MLM loss normalises: `"vocabulary"` (the paper) or `"yes_no"`, the two words only, which
             is cheaper when a training menu has many options.
+        softmax_temperature (`float`, *optional*, defaults to 1.0):
+            What the pipeline divides *yes* logits by before the softmax over the options (temperature scaling, Guo
+            et al. 2017). Above 1, scores are less sure of themselves; which option is best stays.
+        sigmoid_scale (`float`, *optional*, defaults to 1.0), sigmoid_bias (`float`, *optional*, defaults to 0.0):
+            With `multi_label=True` the pipeline's score is `sigmoid(sigmoid_scale * (yes - no) + sigmoid_bias)`
+            (Platt scaling). All three are fitted by [`~unimc_hf.calibration_unimc.calibrate`].
 
     Raises:
         ValueError: if `text_config` is of a family that UniMC cannot use, is a decoder, or does not use absolute
             position embeddings where it could; if only one of the two token ids is given, both are equal or one
-            lies outside the vocabulary; if `option_mlm_loss` is neither of its two values.
+            lies outside the vocabulary; if `option_mlm_loss` is neither of its two values; if the temperature or the
+        scale is not a positive number or the bias not a number.
 
     Example:
 
@@ -94,6 +102,9 @@ class UniMCConfig(PreTrainedConfig):
         no_token_id: int | None = None,
         language: str | None = None,
         option_mlm_loss: str = "vocabulary",
+        softmax_temperature: float = 1.0,
+        sigmoid_scale: float = 1.0,
+        sigmoid_bias: float = 0.0,
         **kwargs: Any,
     ) -> None:
         if not isinstance(text_config, PreTrainedConfig):
@@ -112,6 +123,9 @@ class UniMCConfig(PreTrainedConfig):
         self.no_token_id = no_token_id
         self.language = language
         self.option_mlm_loss = option_mlm_loss
+        self.softmax_temperature = softmax_temperature
+        self.sigmoid_scale = sigmoid_scale
+        self.sigmoid_bias = sigmoid_bias
         if self._attn_implementation is not None:
             text_config._attn_implementation = self._attn_implementation
         self._check()
@@ -134,6 +148,12 @@ class UniMCConfig(PreTrainedConfig):
             )
         if self.option_mlm_loss not in ("vocabulary", "yes_no"):
             raise ValueError(f"`option_mlm_loss` must be 'vocabulary' or 'yes_no', got {self.option_mlm_loss!r}.")
+        for name, least in (("softmax_temperature", 0.0), ("sigmoid_scale", 0.0), ("sigmoid_bias", -math.inf)):
+            value = getattr(self, name)
+            is_number = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+            if not is_number or value <= least:
+                what = "a finite number" if math.isinf(least) else "a finite number above 0"
+                raise ValueError(f"`{name}` must be {what}, got {value!r}.")
         self.check_yes_no_token_ids(self.yes_token_id, self.no_token_id)
 
     def check_yes_no_token_ids(self, yes_token_id: int | None, no_token_id: int | None) -> None:

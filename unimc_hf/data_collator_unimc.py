@@ -35,7 +35,8 @@ class DataCollatorForUniMC:
         seed (`int`, *optional*): makes the masking and the distractors reproducible.
 
     Each example is a dict with `options` (`list[str]`), and where it has them `text`, `text_pair`, `question`
-    (`str`) and `label` (`int`: the right option; or one number per option, 1 for right and 0 for wrong).
+    (`str`), `label` (`int`: the right option; or one number per option, 1 for right and 0 for wrong) and
+    `option_probs` (one probability per option, e.g. a teacher's, which [`UniMCTrainer`] trains towards).
 
     Example:
 
@@ -75,12 +76,13 @@ class DataCollatorForUniMC:
 
         Returns:
             The tokenizer's tensors, `labels` if the examples have one (`int64` of shape `(batch_size,)`, or
-            `float32` of shape `(batch_size, num_choices)`), and with `mlm` `mlm_target_ids`, `int64` of shape
-            `(batch_size, sequence_length)`.
+            `float32` of shape `(batch_size, num_choices)`), `option_probs` if an example has them (`float32` of
+            shape `(batch_size, num_choices)`, rows of zeros for the others), and with `mlm` `mlm_target_ids`,
+            `int64` of shape `(batch_size, sequence_length)`.
 
         Raises:
-            ValueError: if an example has no `options`, if only some have a label, or if a label does not match its
-                options.
+            ValueError: if an example has no `options`, if only some have a label, or if a label or `option_probs`
+                does not match its options.
         """
         examples = [self._widen(example) for example in features]
         batch: dict[str, torch.Tensor] = dict(
@@ -98,6 +100,9 @@ class DataCollatorForUniMC:
         labels = self._labels(examples, num_choices=batch["option_positions"].shape[1])
         if labels is not None:
             batch["labels"] = labels
+        option_probs = self._option_probs(examples, num_choices=batch["option_positions"].shape[1])
+        if option_probs is not None:
+            batch["option_probs"] = option_probs
         if self.mlm:
             batch["input_ids"], batch["mlm_target_ids"] = self.mask_text(batch)
         return batch
@@ -129,6 +134,19 @@ class DataCollatorForUniMC:
                 rows[row, :size] = torch.tensor(label, dtype=torch.float)
             else:  # one right answer among examples that may have several
                 rows[row, label] = 1.0
+        return rows
+
+    def _option_probs(self, examples: Sequence[dict[str, Any]], num_choices: int) -> torch.Tensor | None:
+        given = [example.get("option_probs") for example in examples]
+        if all(probs is None for probs in given):
+            return None
+        rows = torch.zeros(len(given), num_choices)
+        for row, (probs, example) in enumerate(zip(given, examples)):
+            if probs is None:
+                continue
+            if len(probs) != len(example["options"]):
+                raise ValueError(f"`option_probs` has {len(probs)} entries for {len(example['options'])} options.")
+            rows[row, : len(probs)] = torch.as_tensor(probs)
         return rows
 
     def mask_text(self, batch: dict[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
@@ -166,8 +184,9 @@ def add_distractors(
             taken.add(option.lower())
             extra.append(option)
     widened = {**example, "options": menu + extra}
-    if isinstance(example.get("label"), (list, tuple)):
-        widened["label"] = [*example["label"], *([0.0] * len(extra))]
+    for name in ("label", "option_probs"):
+        if isinstance(example.get(name), (list, tuple)):
+            widened[name] = [*example[name], *([0.0] * len(extra))]
     return widened
 
 

@@ -143,6 +143,26 @@ def majority_classifier(examples: Sequence[Example]) -> list[list[float]]:
     return [[float(option_class == commonest) for option_class in row] for row in classes]
 
 
+@torch.no_grad()
+def embed(model: Any, tokenizer: Any, texts: Sequence[str]) -> torch.Tensor:
+    """Mean-pooled sentence embeddings of length 1, `float32` of shape `(len(texts), hidden_size)`.
+
+    Args:
+        model: an encoder whose first output is `last_hidden_state`.
+        tokenizer: its plain tokenizer.
+        texts: cut after 256 tokens.
+    """
+    order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
+    rows = torch.empty(len(texts), model.config.hidden_size)
+    for start in range(0, len(texts), 64):
+        chunk = order[start : start + 64]
+        batch = tokenizer([texts[i] for i in chunk], padding=True, truncation=True, max_length=256, return_tensors="pt")
+        hidden = model(**batch).last_hidden_state.float()
+        mask = batch["attention_mask"].unsqueeze(-1)
+        rows[chunk] = (hidden * mask).sum(1) / mask.sum(1)
+    return torch.nn.functional.normalize(rows, dim=-1)
+
+
 def cosine_classifier(model: Any, tokenizer: Any, with_question: bool = False, temperature: float = 0.05) -> Classifier:
     """The cosine of mean-pooled embeddings of text and option: what an embedding model does without training.
 
@@ -153,26 +173,12 @@ def cosine_classifier(model: Any, tokenizer: Any, with_question: bool = False, t
         temperature: divides the cosines before the softmax; it moves calibration, not accuracy.
     """
 
-    @torch.no_grad()
-    def embed(texts: list[str]) -> torch.Tensor:
-        order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
-        rows = torch.empty(len(texts), model.config.hidden_size)
-        for start in range(0, len(texts), 32):
-            chunk = order[start : start + 32]
-            batch = tokenizer(
-                [texts[i] for i in chunk], padding=True, truncation=True, max_length=256, return_tensors="pt"
-            )
-            hidden = model(**batch).last_hidden_state.float()
-            mask = batch["attention_mask"].unsqueeze(-1)
-            rows[chunk] = (hidden * mask).sum(1) / mask.sum(1)
-        return torch.nn.functional.normalize(rows, dim=-1)
-
     def classify(examples: Sequence[Example]) -> list[list[float]]:
         parts = ("question", "text", "text_pair") if with_question else ("text", "text_pair")
         texts = [" ".join(example[part] for part in parts if example[part]) for example in examples]
         distinct = list(dict.fromkeys(option for example in examples for option in example["options"]))
         row_of = {option: i for i, option in enumerate(distinct)}
-        text_rows, option_rows = embed(texts), embed(distinct)
+        text_rows, option_rows = embed(model, tokenizer, texts), embed(model, tokenizer, distinct)
         results = []
         for example, row in zip(examples, text_rows):
             cosines = option_rows[[row_of[option] for option in example["options"]]] @ row
@@ -202,6 +208,7 @@ __all__ = [
     "Evaluation",
     "calibration_error",
     "cosine_classifier",
+    "embed",
     "evaluate",
     "majority_classifier",
     "unimc_classifier",

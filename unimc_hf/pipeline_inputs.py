@@ -56,6 +56,13 @@ def check_threshold(threshold: Any) -> float:
     return float(threshold)
 
 
+def check_flag(name: str, value: Any) -> bool:
+    """Raise unless `value` is True or False."""
+    if not isinstance(value, bool):
+        raise TypeError(f"`{name}` must be True or False, got {value!r}.")
+    return value
+
+
 def check_positive(name: str, value: Any) -> int:
     """Raise unless `value` is a whole number above 0."""
     if isinstance(value, bool) or not isinstance(value, int):

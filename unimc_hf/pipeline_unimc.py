@@ -17,7 +17,7 @@ from torch.utils.data import Dataset
 from transformers import Pipeline, PreTrainedModel, PreTrainedTokenizerFast
 
 from .configuration_unimc import UniMCConfig
-from .pipeline_inputs import ClassificationRequest, RequestBuilder, check_positive, check_threshold
+from .pipeline_inputs import ClassificationRequest, RequestBuilder, check_flag, check_positive, check_threshold
 from .tokenization_unimc import UniMCTokenizer
 
 WINDOW = 512  # requests that are encoded and sorted together; a stream holds no more in memory
@@ -99,9 +99,9 @@ class UniMCZeroShotPipeline(Pipeline):
         preprocess = {name: kwargs.pop(name) for name in known if name in kwargs}
         postprocess: dict[str, Any] = {}
         if "multi_label" in preprocess:
-            if not isinstance(preprocess["multi_label"], bool):
-                raise TypeError(f"`multi_label` must be True or False, got {preprocess['multi_label']!r}.")
-            postprocess["multi_label"] = preprocess["multi_label"]
+            postprocess["multi_label"] = check_flag("multi_label", preprocess["multi_label"])
+        if "calibrated" in kwargs:
+            postprocess["calibrated"] = check_flag("calibrated", kwargs.pop("calibrated"))
         if "threshold" in kwargs:
             threshold = kwargs.pop("threshold")
             postprocess["threshold"] = None if threshold is None else check_threshold(threshold)
@@ -127,6 +127,9 @@ class UniMCZeroShotPipeline(Pipeline):
             hypothesis_template (`str`, *optional*, defaults to `"{}"`): how a label is worded as an option.
             multi_label (`bool`, *optional*, defaults to `False`): `False`: one label is right and the scores are a
                 softmax over the labels. `True`: each label is scored on its own by `sigmoid(yes - no)`.
+            calibrated (`bool`, *optional*, defaults to `True`): whether scores are corrected by what the config
+                records (`softmax_temperature`, `sigmoid_scale`, `sigmoid_bias`; nothing in published checkpoints).
+                The order of the labels is the same either way.
             threshold (`float`, *optional*): drop labels that score lower, the best one too: no label means that
                 none fits.
             top_k (`int`, *optional*): keep the best k labels.
@@ -228,13 +231,18 @@ class UniMCZeroShotPipeline(Pipeline):
         self,
         model_outputs: dict[str, Any],
         multi_label: bool = False,
+        calibrated: bool = True,
         threshold: float | None = None,
         top_k: int | None = None,
     ) -> dict[str, Any]:
         """Scores of one text, best first."""
-        request = model_outputs["request"]
+        request, config = model_outputs["request"], self.model.config
         yes, no = model_outputs["yes_no_logits"][: len(request.labels)].unbind(-1)
-        scores = ((yes - no).sigmoid() if multi_label else yes.softmax(-1)).tolist()
+        if multi_label:
+            margins = config.sigmoid_scale * (yes - no) + config.sigmoid_bias if calibrated else yes - no
+            scores = margins.sigmoid().tolist()
+        else:
+            scores = (yes / config.softmax_temperature if calibrated else yes).softmax(-1).tolist()
         ranked = sorted(zip(request.labels, scores), key=lambda pair: -pair[1])[:top_k]
         if threshold is not None:
             ranked = [(label, score) for label, score in ranked if score >= threshold]

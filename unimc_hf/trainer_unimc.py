@@ -1,4 +1,4 @@
-"""`UniMCTrainer`: stock `Trainer` with batches filled by tokens and bfloat16 weights that still learn.
+"""`UniMCTrainer`: stock `Trainer` with batches filled by tokens, bfloat16 weights that still learn, and soft targets.
 
 Two things that `Trainer` does not do and that decide the speed on a CPU: examples of UniMC differ in length by a
 factor of fifty, so a fixed number per batch is mostly padding; and parameters in bfloat16 train three times as fast
@@ -14,6 +14,8 @@ from typing import Any
 import torch
 from torch.utils.data import DataLoader, Sampler
 from transformers import Trainer, TrainingArguments
+
+from . import matmul_attention  # noqa: F401  # registers attn_implementation="matmul"
 
 
 class TokenBudgetBatchSampler(Sampler[list[int]]):
@@ -143,6 +145,24 @@ class UniMCTrainer(Trainer):
             pin_memory=self.args.dataloader_pin_memory,
         )
         return self.accelerator.prepare(loader)
+
+    def compute_loss(
+        self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, **kwargs: Any
+    ) -> torch.Tensor | tuple[torch.Tensor, Any]:
+        """The model's loss, plus the cross-entropy with `option_probs` where examples bring some.
+
+        Both are means over the examples of the batch, so that an example weighs the same whichever target it has.
+        """
+        option_probs = inputs.pop("option_probs", None)
+        loss, outputs = super().compute_loss(model, inputs, return_outputs=True, **kwargs)
+        if option_probs is not None:
+            # A target of 0 meets finfo.min where there is no option, and 0 * finfo.min is 0.
+            log_probs = outputs["logits"].float().log_softmax(-1)
+            soft = -(option_probs * log_probs).sum() / len(option_probs)
+            labels = inputs.get("labels")
+            labelled = (labels >= 0).float().mean() if labels is not None and labels.dim() == 1 else 1.0
+            loss = loss * labelled + soft
+        return (loss, outputs) if return_outputs else loss
 
     @staticmethod
     def get_optimizer_cls_and_kwargs(args: TrainingArguments, model: Any = None) -> tuple[Any, dict[str, Any]]:
