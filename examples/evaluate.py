@@ -8,7 +8,11 @@ Evaluate zero-shot classifiers on labelled JSONL files, all in the same run, and
         --cosine ../shared/backbones/all-MiniLM-L6-v2 --output figures.json --plot figures.png
 
 Without `--model` it is the model inside the package. `--zero-shot FOLDER` adds the transformers zero-shot pipeline
-with an NLI model of yours. `--limit 200` takes a sample of every file.
+with an NLI model of yours. `--limit 200` takes a sample of every file. A training source counts as a file too; the
+development tasks of a recipe, with the menus that they have there, are evaluated by
+
+    python examples/evaluate.py --development examples/train_english.json \
+        --data ../shared/data/english/train --limit 300
 """
 
 from __future__ import annotations
@@ -16,12 +20,14 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 
+from multiple_choice_data import held_out
 from transformers import AutoModel, AutoTokenizer, pipeline
 from transformers.utils import logging
 
@@ -109,7 +115,9 @@ def draw(figures: dict[str, Any], path: Path) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("files", nargs="+", type=Path, help=".jsonl or .jsonl.gz files of the common format")
+    parser.add_argument("files", nargs="*", type=Path, help=".jsonl or .jsonl.gz files of the common format")
+    parser.add_argument("--development", type=Path, help="a recipe, whose development tasks are evaluated as well")
+    parser.add_argument("--data", type=Path, help="folder of the JSONL training sources, for --development")
     parser.add_argument("--model", action="append", help="folder or Hub name of a UniMC model; may be repeated")
     parser.add_argument("--language", choices=("english", "chinese"), help="for checkpoints that do not record it")
     parser.add_argument("--cosine", action="append", help="folder of an embedding model, as a baseline")
@@ -123,6 +131,12 @@ def main() -> None:
     logging.disable_progress_bar()
 
     data_sets = {path.name.partition(".")[0]: read_jsonl(path, limit=arguments.limit) for path in arguments.files}
+    if arguments.development:
+        recipe = json.loads(arguments.development.read_text())
+        for example in held_out(arguments.data, {**recipe, "development_rows": arguments.limit or sys.maxsize}):
+            data_sets.setdefault(example["source"], []).append(example)
+    if not data_sets:
+        parser.error("nothing to evaluate: name files, or --development and --data")
     figures: dict[str, Any] = {"classifiers": {}}
     for name, parameters, classifier in classifiers(arguments):
         results = {data_set: evaluate(classifier, rows).to_dict() for data_set, rows in data_sets.items()}

@@ -6,7 +6,7 @@ Write the card of the packaged model from the committed figures, the recipe and 
 
     python examples/write_model_card.py examples/evaluation_english.json examples/train_english.json \
         --development examples/evaluation_development.json --training examples/training_english.json \
-        --sources ../shared/data/english/SOURCES.md
+        --calibration examples/calibration_english.json --sources ../shared/data/english/SOURCES.md
 
 Every number in the card comes from one of these files.
 """
@@ -46,12 +46,24 @@ Written by `examples/evaluate.py` into `examples/evaluation_english.json`.
 
 {figures}
 
-On {development_rows} rows of each of {development_count} tasks that were held out of the training
-(`examples/evaluation_development.json`):
+On up to {development_rows} rows of each of {development_count} tasks that were held out of the training
+(`examples/evaluation_development.json`), and that decided which variant of the recipe was kept
+(`examples/ablations_english.md`):
 
 {development}
 
 Near chance (less than {near_chance:.0%} above the majority class), so do not use it for these: {failures}.
+
+## Calibration
+
+The config holds a temperature of {softmax_temperature} for the softmax over the options, and for single options
+(`multi_label=True`) the score `sigmoid({sigmoid_scale} (yes - no) {sigmoid_bias:+})`, fitted on the development tasks
+by `examples/calibrate.py`. The pipeline applies them; `calibrated=False` gives the scores as trained. Expected
+calibration error, mean over the tasks, each scored by a calibration that was fitted on the other half of the tasks:
+
+{calibration}
+
+![Share of right answers against the score, before and after calibration](reliability.png)
 
 ## Training
 
@@ -60,8 +72,8 @@ Recipe: `examples/train_english.json` with `examples/train_multiple_choice.py`: 
 options with distractors from other tasks, several wordings of every question, label and inference pair.
 
 Sources, all of which state a licence that permits commercial use or none at all. "Unstated" means that the publisher
-says nothing; whether a model may be trained on it then depends on your law. Sources for non-commercial or research use,
-under the GPL or under platform terms were left out.
+says nothing about the data; whether a model may be trained on it then depends on your law, and texts from Twitter came
+under its terms. Sources for non-commercial or research use and under the GPL were left out.
 
 {sources}
 
@@ -70,8 +82,8 @@ The backbone is Apache-2.0, the weights here are Apache-2.0.
 ## Limits and bias
 
 - Small and English. Knowledge questions, arithmetic and multi-step reasoning are at or near chance.
-- Scores of different menus are comparable with `multi_label=True` only, and neither score is calibrated yet: set
-  thresholds on your own data.
+- Scores of different menus are comparable with `multi_label=True` only. The calibration is an average over tasks: on a
+  single one scores can be far off, so check thresholds on your own data.
 - Texts over 512 tokens are cut, and the answer says so.
 - Hate-speech and toxicity labels are learned from annotators of a few public sets, including slurs and their biases
   against dialects and groups; do not let the model decide about people.
@@ -99,11 +111,13 @@ def main() -> None:
     parser.add_argument("recipe", type=Path)
     parser.add_argument("--development", type=Path, required=True)
     parser.add_argument("--training", type=Path, required=True, help="what the training run says of itself")
+    parser.add_argument("--calibration", type=Path, required=True, help="what calibrate.py wrote")
     parser.add_argument("--sources", type=Path, required=True)
     arguments = parser.parse_args()
 
     recipe = json.loads(arguments.recipe.read_text())
     training = json.loads(arguments.training.read_text())
+    calibration = json.loads(arguments.calibration.read_text())
     figures = json.loads(arguments.evaluation.read_text())["classifiers"]
     development = json.loads(arguments.development.read_text())["classifiers"]
     (ours, *others), (ours_there, *_, majority_there) = figures.items(), development.items()
@@ -144,6 +158,14 @@ def main() -> None:
                     f"{majority_there[1]['data_sets'][name]['accuracy']:.3f}",
                 ]
                 for name, result in ours_there[1]["data_sets"].items()
+            ],
+        ),
+        **calibration["calibration"],
+        calibration=table(
+            ["score", "as trained", "calibrated"],
+            [
+                [kind, *[f"{errors['mean']:.3f}" for errors in rows.values()]]
+                for kind, rows in calibration["calibration_error"].items()
             ],
         ),
         near_chance=NEAR_CHANCE,

@@ -1,12 +1,15 @@
 """The headline guarantee: permuting the options permutes the scores and changes nothing else."""
 
+from unittest.mock import patch
+
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tiny_models import FAMILIES, ORDER_INVARIANT_FAMILIES, WORDS, tiny_model, tiny_tokenizer
+from tiny_models import BLOCK_FAMILIES, FAMILIES, ORDER_INVARIANT_FAMILIES, WORDS, tiny_model, tiny_tokenizer
 
 from unimc_hf import UniMCZeroShotPipeline
+from unimc_hf.option_blocks import build_option_blocks, option_blocks_if_cheaper
 from unimc_hf.option_structure import build_attention_mask, build_position_ids, find_options
 
 TOLERANCE = 2e-5  # float32 sums in another order, on logits of about 1
@@ -19,9 +22,9 @@ cases = st.fixed_dictionaries({"text": texts, "question": texts, "text_pair": te
 ATTENTION = [
     (family, attention)
     for family in FAMILIES
-    for attention in ("eager", "sdpa")
-    # These two families have no SDPA in transformers.
-    if attention == "eager" or family not in ("megatron-bert", "deberta-v2")
+    for attention in ("eager", "sdpa", "unimc", "blocks")
+    # Two families have no SDPA in transformers, and ModernBERT's windows need the table of who sees whom.
+    if attention == "eager" or family in BLOCK_FAMILIES or (attention == "sdpa" and family == "modernbert")
 ]
 INVARIANT_ATTENTION = [pair for pair in ATTENTION if pair[0] in ORDER_INVARIANT_FAMILIES]
 
@@ -38,8 +41,11 @@ def encode(examples: list[dict], **kwargs: object) -> dict[str, torch.Tensor]:
 
 
 def scores(family: str, attention: str, examples: list[dict], **kwargs: object) -> torch.Tensor:
-    with torch.no_grad():
-        return tiny_model(family, attention)(**encode(examples, **kwargs)).yes_no_logits
+    model = tiny_model(family, "unimc" if attention == "blocks" else attention)
+    # Menus this short get no blocks by themselves.
+    blocks = build_option_blocks if attention == "blocks" else option_blocks_if_cheaper
+    with torch.no_grad(), patch("unimc_hf.modeling_unimc.option_blocks_if_cheaper", blocks):
+        return model(**encode(examples, **kwargs)).yes_no_logits
 
 
 @pytest.mark.parametrize(("family", "attention"), INVARIANT_ATTENTION)

@@ -271,12 +271,12 @@ def test_a_student_learns_from_a_teacher_alone(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("words", [4, 300])
-def test_matmul_attention_is_sdpa(words: int) -> None:
+def test_attention_for_training_is_sdpa(words: int) -> None:
     batch = DataCollatorForUniMC(tiny_tokenizer(), mlm=False, max_length=None)(
         [{"text": "the sky " * (words // 2), "options": ["red", "blue"], "label": 1}, EXAMPLES[0]]
     )
     gradients = []
-    for attention in ("sdpa", "matmul"):
+    for attention in ("sdpa", "unimc"):
         model = make_model(attention).eval()
         model(**batch).loss.backward()
         gradients.append({name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None})

@@ -75,6 +75,8 @@ TEXT_CONFIGS: dict[str, PreTrainedConfig] = {
     ),
 }  # fmt: skip
 FAMILIES = list(TEXT_CONFIGS)
+# Those whose attention is "unimc" by default: not with windows, eager only, or distances by index.
+BLOCK_FAMILIES = [family for family in FAMILIES if family not in ("modernbert", "megatron-bert", "deberta-v2")]
 ORDER_INVARIANT_FAMILIES = [family for family in FAMILIES if family != "deberta-v2"]
 
 

@@ -57,7 +57,9 @@ def calibrate(pipeline: Any, data_sets: Mapping[str, Sequence[Example]], **argum
     if not data_sets:
         raise ValueError("`data_sets` holds no examples to calibrate on.")
     log_scores: list[tuple[np.ndarray, int, float]] = []
-    margins, is_right, weights = [], [], []
+    margins: list[float] = []
+    is_right: list[bool] = []
+    weights: list[float] = []
     for examples in data_sets.values():
         one_of_all = unimc_classifier(pipeline, calibrated=False, **arguments)(examples)
         each_alone = unimc_classifier(pipeline, calibrated=False, multi_label=True, **arguments)(examples)

@@ -18,10 +18,13 @@ from transformers import MODEL_FOR_MASKED_LM_MAPPING, PreTrainedConfig, PreTrain
 from transformers.modeling_outputs import ModelOutput
 from transformers.utils import can_return_tuple, logging
 
+from .attention_unimc import NAME as UNIMC_ATTENTION
 from .configuration_unimc import UniMCConfig, nest_config_dict
 from .deberta_encoder import accept_mask_per_pair, encode_deberta
 from .masked_lm_head import MaskedLMHead
-from .option_structure import build_attention_mask, build_position_ids, find_options
+from .option_blocks import option_blocks_if_cheaper
+from .option_losses import check_labels, option_prediction_loss, right_options
+from .option_structure import build_attention_mask, build_padding_mask, build_position_ids, find_options
 
 logger = logging.get_logger(__name__)
 
@@ -93,6 +96,8 @@ class UniMCForMultipleChoice(PreTrainedModel):
         self.supports_gradient_checkpointing = masked_lm_class.supports_gradient_checkpointing
         # What `text_config` asks for counts, and is checked against what this class supports.
         config._attn_implementation = config.text_config._attn_implementation or config._attn_implementation
+        if config._attn_implementation is None and _may_use_unimc_attention(masked_lm_class, config):
+            config._attn_implementation = UNIMC_ATTENTION
         super().__init__(config)
         config.text_config._attn_implementation = config._attn_implementation
         masked_lm = masked_lm_class(config.text_config)
@@ -222,7 +227,7 @@ class UniMCForMultipleChoice(PreTrainedModel):
         yes_no_token_ids = self._yes_no_token_ids()
         option_ids, option_positions = find_options(input_ids, token_type_ids, option_ids, option_positions)
         if labels is not None and not torch.compiler.is_compiling():
-            _check_labels(labels, option_positions)
+            check_labels(labels, option_positions)
         if attention_mask is None:
             attention_mask = torch.ones_like(option_ids)
 
@@ -238,7 +243,7 @@ class UniMCForMultipleChoice(PreTrainedModel):
 
         loss = op_loss = mlm_loss = None
         if labels is not None:
-            op_loss = self._option_prediction_loss(logits, yes_no_logits, labels, has_option)
+            op_loss = option_prediction_loss(logits, yes_no_logits, labels, has_option)
         if labels is not None or mlm_target_ids is not None:
             mlm_loss = self._masked_language_modeling_loss(
                 head, hidden_states, features, yes_no_logits, has_option, labels, mlm_target_ids
@@ -294,7 +299,14 @@ class UniMCForMultipleChoice(PreTrainedModel):
             offset = config.pad_token_id + 1 if config.model_type in ("roberta", "xlm-roberta") else 0
             # The reference clamps too: a menu may make the sequence longer than the table, never the positions.
             inputs["position_ids"] = (position_ids + offset).clamp(max=config.max_position_embeddings - 1)
-            inputs["attention_mask"] = build_attention_mask(option_ids, attention_mask, dtype)
+            blocks = None
+            if config._attn_implementation == UNIMC_ATTENTION:
+                blocks = option_blocks_if_cheaper(option_ids, attention_mask)
+            if blocks is None:
+                inputs["attention_mask"] = build_attention_mask(option_ids, attention_mask, dtype)
+            else:
+                inputs["attention_mask"] = build_padding_mask(attention_mask, dtype)
+                inputs["option_blocks"] = blocks
         return backbone(**inputs, **{**kwargs, "return_dict": True})
 
     def _activation_dtype(self, inputs_embeds: torch.Tensor | None) -> torch.dtype:
@@ -304,21 +316,6 @@ class UniMCForMultipleChoice(PreTrainedModel):
         return self.dtype if inputs_embeds is None else inputs_embeds.dtype
 
     # -- the losses --------------------------------------------------------------------------------------------
-
-    def _option_prediction_loss(
-        self, logits: torch.Tensor, yes_no_logits: torch.Tensor, labels: torch.Tensor, has_option: torch.Tensor
-    ) -> torch.Tensor:
-        """OP (figure 4 of the paper): cross-entropy of the softmax over the options' *yes* logits.
-
-        With several right answers there is no one-of-K choice to score; the loss is then the binary cross-entropy
-        of `sigmoid(yes - no)`, the score that multi-label prediction uses, averaged over the options.
-        """
-        if labels.dim() == 1:
-            summed = F.cross_entropy(logits.float(), labels, reduction="sum")
-            return summed / (labels >= 0).sum().clamp(min=1)
-        margins = (yes_no_logits[..., 0] - yes_no_logits[..., 1]).float()
-        losses = F.binary_cross_entropy_with_logits(margins, labels.float(), reduction="none")
-        return losses.masked_fill(~has_option, 0.0).sum() / has_option.sum().clamp(min=1)
 
     def _masked_language_modeling_loss(
         self,
@@ -334,7 +331,7 @@ class UniMCForMultipleChoice(PreTrainedModel):
         total = hidden_states.new_zeros((), dtype=torch.float32)
         count = hidden_states.new_zeros((), dtype=torch.float32)
         if labels is not None:
-            right, labelled = _right_options(labels, has_option)
+            right, labelled = right_options(labels, has_option)
             if self.config.option_mlm_loss == "yes_no":
                 log_probs = yes_no_logits.float().log_softmax(-1)[labelled]
             else:
@@ -358,31 +355,10 @@ class UniMCForMultipleChoice(PreTrainedModel):
         return [self.config.yes_token_id, self.config.no_token_id]
 
 
-def _right_options(labels: torch.Tensor, has_option: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """How right each option is, float `(batch_size, num_choices)`, and where that is known, bool, same shape."""
-    if labels.dim() == 2:
-        return labels.float(), has_option
-    right = F.one_hot(labels.clamp(min=0), has_option.shape[1]).float()
-    return right, has_option & (labels >= 0).unsqueeze(1)
-
-
-def _check_labels(labels: torch.Tensor, option_positions: torch.Tensor) -> None:
-    size, num_choices = option_positions.shape
-    if labels.dim() == 1 and labels.shape[0] == size:
-        if labels.is_floating_point():
-            raise ValueError("`labels` of shape (batch_size,) must be integers: the index of the right option.")
-        counts = (option_positions > 0).sum(1)
-        wrong = ((labels < 0) & (labels != -100)) | (labels >= counts)
-        if bool(wrong.any()):
-            row = int(wrong.nonzero()[0, 0])
-            label, count = int(labels[row]), int(counts[row])
-            raise ValueError(f"`labels[{row}]` is {label}, but example {row} has {count} options.")
-    elif labels.shape == (size, num_choices):
-        given = labels[option_positions > 0].float()
-        if not bool(((given >= 0) & (given <= 1)).all()):  # also refuses NaN
-            raise ValueError("`labels` of shape (batch_size, num_choices) must be probabilities between 0 and 1.")
-    else:
-        raise ValueError(f"`labels` must have shape ({size},) or ({size}, {num_choices}), got {tuple(labels.shape)}.")
+def _may_use_unimc_attention(masked_lm_class: Any, config: UniMCConfig) -> bool:
+    # Only `attention_mask` may decide who sees whom, which ModernBERT's windows and DeBERTa's distances do as well.
+    uses_windows = config.text_config.model_type == "modernbert"
+    return masked_lm_class._supports_sdpa and config.is_order_invariant and not uses_windows
 
 
 __all__ = ["UniMCForMultipleChoice", "UniMCOutput"]

@@ -15,8 +15,6 @@ import torch
 from torch.utils.data import DataLoader, Sampler
 from transformers import Trainer, TrainingArguments
 
-from . import matmul_attention  # noqa: F401  # registers attn_implementation="matmul"
-
 
 class TokenBudgetBatchSampler(Sampler[list[int]]):
     """

@@ -1,0 +1,204 @@
+# /// script
+# dependencies = ["unimc_hf", "gliclass", "matplotlib"]
+# ///
+"""
+Speed of zero-shot classifiers on this machine: same backbone size, random weights, all in one run, interleaved.
+
+    pip install gliclass matplotlib
+    python examples/benchmark/speed.py --output examples/benchmark/speed.json --plot examples/benchmark/speed.png
+
+About half an hour on two cores. Every contender has a process of its own; in each round each of them classifies the
+same texts once, and medians over the rounds are reported. A contender that would take longer than `--seconds` for all
+texts gets as many as fit. "GEMM share" is what the linear layers of its unpadded tokens need, over what the machine's
+own matrix product does in the same time at the same precision.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from contenders import CONTENDERS, SIZES
+from workload import make_labels, make_texts
+
+from unimc_hf.__main__ import format_table
+
+LATENCY_LABELS = 14
+
+
+class Process:
+    """A running contender."""
+
+    def __init__(self, name: str, size: str) -> None:
+        command = [sys.executable, str(Path(__file__).with_name("contenders.py")), name, size]
+        self.pipe = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+        )
+        self.matrix_parameters = self._read(name)["matrix_parameters"]
+
+    def _read(self, what: str) -> dict[str, Any]:
+        assert self.pipe.stdout is not None
+        for line in self.pipe.stdout:
+            if line.startswith("{"):  # a library may print to standard output as well
+                return json.loads(line)
+        raise SystemExit(f"{what} ended without an answer; run contenders.py by hand to see why")
+
+    def __call__(self, texts: list[str], labels: list[str]) -> dict[str, Any]:
+        assert self.pipe.stdin is not None
+        self.pipe.stdin.write(json.dumps({"texts": texts, "labels": labels}) + "\n")
+        self.pipe.stdin.flush()
+        return self._read(f"a call with {len(labels)} labels")
+
+    def stop(self) -> None:
+        assert self.pipe.stdin is not None
+        self.pipe.stdin.close()
+        self.pipe.wait()
+
+
+def gemm_rate(dtype: torch.dtype, size: str) -> float:
+    """FLOPs a second of this machine for the largest product of a layer, the best of ten."""
+    rows, inner, outer = 4096, SIZES[size]["hidden_size"], SIZES[size]["intermediate_size"]
+    left, right = torch.randn(rows, inner, dtype=dtype), torch.randn(outer, inner, dtype=dtype)
+    times = []
+    for _ in range(12):
+        start = time.perf_counter()
+        torch.nn.functional.linear(left, right)
+        times.append(time.perf_counter() - start)
+    return 2 * rows * inner * outer / min(times[2:])
+
+
+def throughput(
+    processes: dict[str, Process], texts: list[str], labels: list[str], rounds: int, seconds: float
+) -> dict[str, list[dict[str, Any]]]:
+    """Answers of every contender, a list over the rounds, each with the number of texts it was given."""
+    counts = {}
+    for name, process in processes.items():
+        process(texts[:2], labels)  # warm-up
+        probe = process(texts[:4], labels)["seconds"] / 4
+        counts[name] = max(4, min(len(texts), int(seconds / probe)))
+    answers: dict[str, list[dict[str, Any]]] = {name: [] for name in processes}
+    for _ in range(rounds):
+        for name, process in processes.items():
+            answers[name].append({**process(texts[: counts[name]], labels), "texts": counts[name]})
+    return answers
+
+
+def summarise(answers: list[dict[str, Any]], matrix_parameters: int, gemm: float) -> dict[str, Any]:
+    speed = statistics.median(a["texts"] / a["seconds"] for a in answers)
+    useful = statistics.median(2 * matrix_parameters * a["tokens"] / a["seconds"] for a in answers)
+    return {
+        "texts": answers[0]["texts"],
+        "texts_per_second": round(speed, 3),
+        "padding": round(1 - answers[0]["tokens"] / answers[0]["padded_tokens"], 4),
+        "peak_memory_mb": round(max(a["peak_memory"] for a in answers) / 2**20),
+        "gemm_share": round(useful / gemm, 4),
+    }
+
+
+def latency(process: Process, texts: list[str], labels: list[str], seconds: float) -> dict[str, Any]:
+    """Milliseconds of calls with one text each."""
+    process(texts[:1], labels)
+    times: list[float] = []
+    while len(times) < len(texts) and (len(times) < 20 or sum(times) < seconds):
+        times.append(process([texts[len(times)]], labels)["seconds"])
+    percentiles = statistics.quantiles(times, n=100, method="inclusive")
+    return {"calls": len(times), "p50_ms": round(percentiles[49] * 1000, 2), "p99_ms": round(percentiles[98] * 1000, 2)}
+
+
+def measure(arguments: argparse.Namespace) -> dict[str, Any]:
+    texts = make_texts(arguments.texts)
+    figures: dict[str, Any] = {"torch": torch.__version__, "threads": torch.get_num_threads(), "sizes": {}}
+    for size in arguments.sizes:
+        gemm = {dtype: gemm_rate(getattr(torch, dtype), size) for dtype in ("float32", "bfloat16")}
+        processes = {name: Process(name, size) for name in arguments.contenders}
+        dtypes = {name: "bfloat16" if "bfloat16" in name else "float32" for name in processes}
+        rows: dict[str, Any] = {}
+        for count in arguments.labels:
+            answers = throughput(processes, texts, make_labels(count), arguments.rounds, arguments.seconds)
+            rows[str(count)] = {
+                name: summarise(answers[name], processes[name].matrix_parameters, gemm[dtypes[name]])
+                for name in processes
+            }
+            print(
+                f"{size}, {count} labels", {n: r["texts_per_second"] for n, r in rows[str(count)].items()}, flush=True
+            )
+        labels = make_labels(LATENCY_LABELS)
+        figures["sizes"][size] = {
+            "gemm_gflops": {dtype: round(rate / 1e9) for dtype, rate in gemm.items()},
+            "labels": rows,
+            "one_text_at_a_time": {name: latency(p, texts, labels, arguments.seconds) for name, p in processes.items()},
+        }
+        for process in processes.values():
+            process.stop()
+    return figures
+
+
+def table(figures: dict[str, Any]) -> str:
+    rows: list[tuple[str, ...]] = [
+        ("size", "labels", "contender", "texts/s", "ratio", "padding", "peak MB", "GEMM share", "p50 ms", "p99 ms")
+    ]
+    for size, parts in figures["sizes"].items():
+        for count, contenders in parts["labels"].items():
+            slowest = min(row["texts_per_second"] for row in contenders.values())
+            for name, row in contenders.items():
+                alone = parts["one_text_at_a_time"][name] if int(count) == LATENCY_LABELS else {}
+                speed = row["texts_per_second"]
+                rows.append((
+                    size, count, name, f"{speed:.2f}", f"{speed / slowest:.1f}", f"{row['padding']:.0%}",
+                    str(row["peak_memory_mb"]), f"{row['gemm_share']:.0%}",
+                    str(alone.get("p50_ms", "")), str(alone.get("p99_ms", "")),
+                ))  # fmt: skip
+    return format_table(rows)
+
+
+def draw(figures: dict[str, Any], path: Path) -> None:
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    sizes = figures["sizes"]
+    figure, panels = plt.subplots(1, len(sizes), figsize=(4.6 * len(sizes), 3.8), layout="constrained", squeeze=False)
+    for axes, (size, parts) in zip(panels[0], sizes.items()):
+        counts = [int(count) for count in parts["labels"]]
+        for name in next(iter(parts["labels"].values())):
+            speeds = [parts["labels"][str(count)][name]["texts_per_second"] for count in counts]
+            axes.loglog(counts, speeds, marker="o", markersize=4, label=name)
+        axes.set_xticks(counts, [str(count) for count in counts])
+        axes.minorticks_off()
+        axes.set_title(f"{size}, random weights", fontsize=10)
+        axes.set_xlabel("labels")
+        axes.spines[["top", "right"]].set_visible(False)
+    panels[0][0].set_ylabel("texts a second")
+    panels[0][0].legend(frameon=False, fontsize=8)
+    figure.savefig(path, dpi=150)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--sizes", nargs="+", default=list(SIZES), choices=list(SIZES))
+    parser.add_argument("--labels", nargs="+", type=int, default=[4, 14, 77, 500])
+    parser.add_argument("--contenders", nargs="+", default=list(CONTENDERS), choices=list(CONTENDERS))
+    parser.add_argument("--texts", type=int, default=256)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--seconds", type=float, default=20, help="for all texts of one contender, about")
+    parser.add_argument("--output", type=Path, help="JSON file for the figures")
+    parser.add_argument("--plot", type=Path, help="PNG file for the plot")
+    arguments = parser.parse_args()
+    figures = measure(arguments)
+    print(table(figures))
+    if arguments.output:
+        arguments.output.write_text(json.dumps(figures, indent=1) + "\n")
+    if arguments.plot:
+        draw(figures, arguments.plot)
+
+
+if __name__ == "__main__":
+    main()
