@@ -18,7 +18,6 @@ import json
 import os
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 
@@ -27,27 +26,25 @@ from multiple_choice_data import held_out
 from transformers import pipeline
 
 import unimc_hf  # noqa: F401  # registers the pipeline
-from unimc_hf.calibration_unimc import Calibration, calibrate
-from unimc_hf.evaluation_unimc import CALIBRATION_BINS, calibration_error, unimc_classifier
+from unimc_hf.calibration_unimc import Calibration, ScoredDataSets, fit_calibration, score_data_sets
+from unimc_hf.evaluation_unimc import CALIBRATION_BINS, calibration_error
 from unimc_hf.jsonl_examples import Example
 
 Points = dict[str, list[tuple[float, bool]]]
 
 
-def measure(classify: Any, data_sets: dict[str, list[Example]], calibrated: bool) -> dict[str, Points]:
+def measure(scored: ScoredDataSets, calibration: Calibration) -> dict[str, Points]:
     """(score, whether it was right) of the best option by the softmax, and of every option by the sigmoid."""
     points: dict[str, Points] = {"softmax": {}, "sigmoid": {}}
-    for name, examples in data_sets.items():
-        one_of_all = unimc_classifier(classify, calibrated=calibrated)(examples)
-        each_alone = unimc_classifier(classify, calibrated=calibrated, multi_label=True)(examples)
-        best = [int(np.argmax(scores)) for scores in one_of_all]
+    for name, examples in scored.items():
+        shares = [calibration.softmax(example.log_shares) for example in examples]
         points["softmax"][name] = [
-            (scores[i], i == example["label"]) for scores, i, example in zip(one_of_all, best, examples)
+            (float(row.max()), int(row.argmax()) == example.label) for row, example in zip(shares, examples)
         ]
         points["sigmoid"][name] = [
-            (score, i == example["label"])
-            for scores, example in zip(each_alone, examples)
-            for i, score in enumerate(scores)
+            (float(score), option == example.label)
+            for example in examples
+            for option, score in enumerate(calibration.sigmoid(example.margins))
         ]
     return points
 
@@ -102,16 +99,16 @@ def main() -> None:
     for example in held_out(arguments.data, recipe):
         data_sets.setdefault(example["source"], []).append(example)
     classify = pipeline("unimc-zero-shot", model=str(arguments.model))
-    before = measure(classify, data_sets, calibrated=False)
+    scored = score_data_sets(classify, data_sets)
+    before = measure(scored, Calibration())
     after: dict[str, Points] = {"softmax": {}, "sigmoid": {}}
-    names = list(data_sets)
+    names = list(scored)
     for half in (0, 1):
-        others = {name: data_sets[name] for i, name in enumerate(names) if i % 2 != half}
-        calibrate(classify, others).write_to(classify.model.config)
-        there = measure(classify, {name: data_sets[name] for name in names[half::2]}, calibrated=True)
-        for kind in after:
-            after[kind].update(there[kind])
-    calibration = calibrate(classify, data_sets)
+        here, there = names[half::2], names[1 - half :: 2]
+        fitted = fit_calibration({name: scored[name] for name in there})
+        for kind, points in measure({name: scored[name] for name in here}, fitted).items():
+            after[kind].update(points)
+    calibration = fit_calibration(scored)
     write(calibration, arguments.model / "config.json")
 
     figures = {

@@ -2,15 +2,15 @@
 
 import copy
 import math
-import random
 from pathlib import Path
 
+import numpy as np
 import pytest
 from tiny_models import tiny_model, tiny_tokenizer
 from transformers import pipeline
 
 from unimc_hf import UniMCConfig, UniMCZeroShotPipeline
-from unimc_hf.calibration_unimc import Calibration, calibrate
+from unimc_hf.calibration_unimc import Calibration, ScoredExample, calibrate, fit_calibration, score_data_sets
 
 LABELS = ["red", "blue", "dog"]
 
@@ -20,67 +20,55 @@ def classify() -> UniMCZeroShotPipeline:
     return UniMCZeroShotPipeline(copy.deepcopy(tiny_model("bert")), tiny_tokenizer())
 
 
-class Oracle:
-    """A pipeline whose answers come from known logits, and whose labels are drawn so that a calibration is right."""
-
-    def __init__(self, temperature: float, scale: float, bias: float, rows: int = 4000) -> None:
-        rng = random.Random(0)
-        self.yes = [[rng.gauss(0, 3) for _ in LABELS] for _ in range(rows)]
-        self.margin = [[rng.gauss(0, 3) for _ in LABELS] for _ in range(rows)]
-        self.single = [self.example(self.draw([y / temperature for y in row], rng)) for row in self.yes]
-        self.alone = (scale, bias)
-
-    @staticmethod
-    def example(label: int) -> dict:
-        return {"text": "sky", "text_pair": "", "question": "", "options": LABELS, "label": label}
-
-    @staticmethod
-    def draw(logits: list[float], rng: random.Random) -> int:
-        return rng.choices(range(len(logits)), [math.exp(logit) for logit in logits])[0]
-
-    def __call__(self, texts: list[str], calibrated: bool, multi_label: bool = False, **kwargs: object) -> list[dict]:
-        assert calibrated is False
-        if not multi_label:
-            totals = [sum(math.exp(y) for y in row) for row in self.yes]
-            return [self.result([math.exp(y) / t for y in row]) for row, t in zip(self.yes, totals)]
-        # The right option's margin is made so that the wanted scale and bias explain it.
-        scale, bias = self.alone
-        rng = random.Random(1)
-        rows = []
-        for example in self.single:
-            margins = []
-            for option in range(len(LABELS)):
-                while True:
-                    margin = rng.gauss(0, 3)
-                    right = rng.random() < 1 / (1 + math.exp(-(scale * margin + bias)))
-                    if right == (option == example["label"]):
-                        margins.append(1 / (1 + math.exp(-margin)))
-                        break
-            rows.append(self.result(margins))
-        return rows
-
-    @staticmethod
-    def result(scores: list[float]) -> dict:
-        return {"labels": LABELS, "scores": scores}
+def choices(temperature: float, rows: int = 4000) -> list[ScoredExample]:
+    """Examples whose labels are drawn from what the model would say at a temperature."""
+    rng = np.random.default_rng(0)
+    examples = []
+    for logits in rng.normal(0, 3, (rows, len(LABELS))):
+        log_shares = logits - np.logaddexp.reduce(logits)
+        label = rng.choice(len(LABELS), p=Calibration(temperature).softmax(log_shares))
+        examples.append(ScoredExample(log_shares, margins=logits, label=int(label)))
+    return examples
 
 
-def test_a_known_temperature_is_found() -> None:
-    for temperature in (0.5, 2.5):
-        oracle = Oracle(temperature, 1.0, 0.0)
-        assert calibrate(oracle, {"one": oracle.single}).softmax_temperature == pytest.approx(temperature, rel=0.08)
+def single_options(scale: float, bias: float, rows: int = 4000) -> list[ScoredExample]:
+    """Examples of one option that is right as often as its calibrated score says."""
+    rng = np.random.default_rng(0)
+    margins = rng.normal(0, 3, (rows, 1))
+    is_right = rng.random(rows) < Calibration(1.0, scale, bias).sigmoid(margins)[:, 0]
+    return [ScoredExample(np.zeros(1), margin, 0 if right else -1) for margin, right in zip(margins, is_right)]
 
 
-def test_a_known_scale_is_found() -> None:
-    oracle = Oracle(1.0, 0.5, 0.0)
-    assert calibrate(oracle, {"one": oracle.single}).sigmoid_scale == pytest.approx(0.5, rel=0.1)
+@pytest.mark.parametrize("temperature", [0.5, 2.5])
+def test_a_known_temperature_is_found(temperature: float) -> None:
+    found = fit_calibration({"one": choices(temperature)})
+    assert found.softmax_temperature == pytest.approx(temperature, rel=0.05)
+
+
+def test_a_known_scale_and_bias_are_found() -> None:
+    found = fit_calibration({"one": single_options(0.5, -1.0)})
+    assert (found.sigmoid_scale, found.sigmoid_bias) == pytest.approx((0.5, -1.0), rel=0.08)
 
 
 def test_nothing_to_learn_from_raises() -> None:
     with pytest.raises(ValueError, match="`data_sets` holds no examples"):
         calibrate(None, {"empty": []})
-    backwards = Oracle(1.0, -1.0, 0.0, rows=300)
     with pytest.raises(ValueError, match="right less often"):
-        calibrate(backwards, {"one": backwards.single})
+        fit_calibration({"one": single_options(-0.5, 0.0)})
+
+
+def test_every_data_set_weighs_the_same(classify: UniMCZeroShotPipeline) -> None:
+    best = {text: LABELS.index(classify(text, LABELS)["labels"][0]) for text in ("sky", "the team won")}
+    example, other = (
+        {"text": text, "text_pair": "", "question": "", "options": LABELS, "label": label}
+        for text, label in best.items()
+    )
+    few, many = {"a": [example], "b": [other]}, {"a": [example] * 9, "b": [other] * 2, "c": []}
+    assert calibrate(classify, few) == calibrate(classify, many)
+    row = score_data_sets(classify, few)["a"][0]
+    as_trained = classify("sky", LABELS, calibrated=False)
+    shares = dict(zip(LABELS, np.exp(row.log_shares)))
+    assert [shares[label] for label in as_trained["labels"]] == pytest.approx(as_trained["scores"], abs=1e-6)
 
 
 def test_the_pipeline_applies_it_and_can_leave_it_out(classify: UniMCZeroShotPipeline) -> None:

@@ -89,6 +89,28 @@ def test_a_stream_is_read_as_its_results_are_taken(classify: UniMCZeroShotPipeli
     assert len(taken) <= 1025
 
 
+def test_long_menus_make_windows_shorter(classify: UniMCZeroShotPipeline, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("unimc_hf.pipeline_unimc.OPTIONS_PER_WINDOW", 7)
+    sizes = []
+    encode = classify.preprocess
+    monkeypatch.setattr(
+        classify, "preprocess", lambda rows, **kwargs: sizes.append(len(rows)) or encode(rows, **kwargs)
+    )
+    results = classify(["sky"] * 7, candidate_labels=LABELS)
+    assert sizes == [3, 3, 1] and len(results) == 7
+
+
+def test_progress_is_shown_when_asked(classify: UniMCZeroShotPipeline, capsys: pytest.CaptureFixture) -> None:
+    expected = classify(TEXTS, candidate_labels=LABELS)
+    assert capsys.readouterr().err == ""  # no terminal, and soon done
+    assert classify(TEXTS, candidate_labels=LABELS, progress_bar=True) == expected
+    assert "4/4" in capsys.readouterr().err
+    assert list(classify((text for text in TEXTS), candidate_labels=LABELS, progress_bar=True)) == expected
+    assert "4 texts" in capsys.readouterr().err
+    with pytest.raises(TypeError, match="`progress_bar` must be True or False"):
+        classify(TEXTS, candidate_labels=LABELS, progress_bar="yes")
+
+
 def test_labels_of_its_own_for_every_text(classify: UniMCZeroShotPipeline) -> None:
     menus = [["red", "blue"], {"dog": "an animal is in the text", "cat": None}, ["a", "b", "c", "d"]]
     results = classify(TEXTS[:3], candidate_labels=menus)

@@ -24,28 +24,63 @@ SMALLEST_SCORE = 1e-7
 class Calibration:
     """The calibration of a [`UniMCConfig`]; see there for how each number is used."""
 
-    softmax_temperature: float
-    sigmoid_scale: float
-    sigmoid_bias: float
+    softmax_temperature: float = 1.0
+    sigmoid_scale: float = 1.0
+    sigmoid_bias: float = 0.0
 
     def write_to(self, config: Any) -> None:
         """Set the three attributes of a [`UniMCConfig`]; the pipeline applies them from then on."""
         for name, value in asdict(self).items():
             setattr(config, name, value)
 
+    def softmax(self, log_shares: np.ndarray) -> np.ndarray:
+        """Calibrated scores of options of which one is right, from the logarithms of those as trained."""
+        scaled = log_shares / self.softmax_temperature
+        return np.exp(scaled - np.logaddexp.reduce(scaled))
 
-def calibrate(pipeline: Any, data_sets: Mapping[str, Sequence[Example]], **arguments: Any) -> Calibration:
+    def sigmoid(self, margins: np.ndarray) -> np.ndarray:
+        """Calibrated scores of options on their own, from `yes - no`."""
+        return 1 / (1 + np.exp(-(self.sigmoid_scale * margins + self.sigmoid_bias)))
+
+
+@dataclass(frozen=True)
+class ScoredExample:
+    """What a model said as trained: logarithms of the softmax over the options, `yes - no` of each, and the label."""
+
+    log_shares: np.ndarray
+    margins: np.ndarray
+    label: int
+
+
+ScoredDataSets = dict[str, list[ScoredExample]]
+
+
+def score_data_sets(pipeline: Any, data_sets: Mapping[str, Sequence[Example]], **arguments: Any) -> ScoredDataSets:
+    """Score examples without calibration; data sets without examples are left out. Arguments as in [`calibrate`]."""
+    scored: ScoredDataSets = {}
+    for name, examples in data_sets.items():
+        if not examples:
+            continue
+        one_of_all = unimc_classifier(pipeline, calibrated=False, **arguments)(examples)
+        each_alone = unimc_classifier(pipeline, calibrated=False, multi_label=True, **arguments)(examples)
+        scored[name] = []
+        for example, shares, scores in zip(examples, one_of_all, each_alone):
+            clipped = np.clip(scores, SMALLEST_SCORE, 1 - SMALLEST_SCORE)
+            margins = np.log(clipped) - np.log1p(-clipped)
+            scored[name].append(ScoredExample(np.log(np.maximum(shares, 1e-30)), margins, example["label"]))
+    return scored
+
+
+def fit_calibration(scored: ScoredDataSets) -> Calibration:
     """
-    Fit a calibration; every data set weighs the same, and in it every example.
+    Fit a calibration; every data set weighs the same, in it every example, and in that every option.
 
     Args:
-        pipeline ([`UniMCZeroShotPipeline`]): the model; what its config says already is not applied.
-        data_sets: name -> examples with `options` and an integer `label`, e.g. of [`read_jsonl`].
-        **arguments: those of the pipeline's calls, e.g. `batch_size`.
+        scored: of [`score_data_sets`].
 
     Returns:
         [`Calibration`]: the temperature with the smallest negative log-likelihood, and the logistic regression of
-        "this option is right" on `yes - no`. The config is left as it is; see [`Calibration.write_to`].
+        "this option is right" on `yes - no`.
 
     Raises:
         ValueError: if there are no examples, or if *yes* does not speak for an option: nothing could repair that.
@@ -53,35 +88,24 @@ def calibrate(pipeline: Any, data_sets: Mapping[str, Sequence[Example]], **argum
     from scipy.optimize import minimize_scalar
     from sklearn.linear_model import LogisticRegression
 
-    data_sets = {name: examples for name, examples in data_sets.items() if len(examples)}
-    if not data_sets:
+    if not scored:
         raise ValueError("`data_sets` holds no examples to calibrate on.")
-    log_scores: list[tuple[np.ndarray, int, float]] = []
-    margins: list[float] = []
-    is_right: list[bool] = []
-    weights: list[float] = []
-    for examples in data_sets.values():
-        one_of_all = unimc_classifier(pipeline, calibrated=False, **arguments)(examples)
-        each_alone = unimc_classifier(pipeline, calibrated=False, multi_label=True, **arguments)(examples)
-        for example, shares, scores in zip(examples, one_of_all, each_alone):
-            log_scores.append((np.log(np.maximum(shares, 1e-30)), example["label"], 1 / len(examples)))
-            clipped = np.clip(scores, SMALLEST_SCORE, 1 - SMALLEST_SCORE)
-            margins.extend(np.log(clipped / (1 - clipped)))
-            is_right.extend(option == example["label"] for option in range(len(scores)))
-            weights.extend([1 / (len(examples) * len(scores))] * len(scores))
 
     def negative_log_likelihood(log_temperature: float) -> float:
-        total = 0.0
-        for row, label, weight in log_scores:
-            scaled = row / np.exp(log_temperature)
-            total += weight * (np.logaddexp.reduce(scaled) - scaled[label])
-        return total
+        calibration = Calibration(softmax_temperature=float(np.exp(log_temperature)))
+        return sum(
+            -np.log(max(calibration.softmax(example.log_shares)[example.label], 1e-30)) / len(examples)
+            for examples in scored.values()
+            for example in examples
+        )
 
     found = minimize_scalar(negative_log_likelihood, bounds=(np.log(0.05), np.log(20.0)), method="bounded")
+    rows = [(example, len(examples)) for examples in scored.values() for example in examples]
+    margins = np.concatenate([example.margins for example, _ in rows])
+    is_right = np.concatenate([np.arange(len(example.margins)) == example.label for example, _ in rows])
+    weights = np.concatenate([np.full(len(e.margins), 1 / (count * len(e.margins))) for e, count in rows])
     # No penalty to speak of: two numbers from thousands of options need none.
-    regression = LogisticRegression(C=1e6).fit(
-        np.array(margins)[:, None], np.array(is_right), sample_weight=np.array(weights) * len(weights)
-    )
+    regression = LogisticRegression(C=1e6).fit(margins[:, None], is_right, weights * len(weights))
     scale = float(regression.coef_[0, 0])
     if scale <= 0:
         raise ValueError("`data_sets`: options with a higher yes - no are right less often; this model cannot answer.")
@@ -92,4 +116,17 @@ def calibrate(pipeline: Any, data_sets: Mapping[str, Sequence[Example]], **argum
     )
 
 
-__all__ = ["Calibration", "calibrate"]
+def calibrate(pipeline: Any, data_sets: Mapping[str, Sequence[Example]], **arguments: Any) -> Calibration:
+    """
+    Fit a calibration of a model; see [`fit_calibration`] for how, and what it raises.
+
+    Args:
+        pipeline ([`UniMCZeroShotPipeline`]): the model. What its config says already is not applied, and the config
+            is left as it is; see [`Calibration.write_to`].
+        data_sets: name -> examples with `options` and an integer `label`, e.g. of [`read_jsonl`].
+        **arguments: those of the pipeline's calls, e.g. `batch_size`.
+    """
+    return fit_calibration(score_data_sets(pipeline, data_sets, **arguments))
+
+
+__all__ = ["Calibration", "ScoredExample", "calibrate", "fit_calibration", "score_data_sets"]

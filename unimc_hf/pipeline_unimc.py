@@ -9,18 +9,20 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
-from itertools import islice
 from typing import Any
 
 import torch
 from torch.utils.data import Dataset
+from tqdm.auto import tqdm
 from transformers import Pipeline, PreTrainedModel, PreTrainedTokenizerFast
 
 from .configuration_unimc import UniMCConfig
 from .pipeline_inputs import ClassificationRequest, RequestBuilder, check_flag, check_positive, check_threshold
 from .tokenization_unimc import UniMCTokenizer
 
-WINDOW = 512  # requests that are encoded and sorted together; a stream holds no more in memory
+WINDOW = 512  # requests that are encoded and sorted together; a stream holds no more in memory,
+OPTIONS_PER_WINDOW = 65_536  # nor more options than these and one request's
+SECONDS_BEFORE_PROGRESS = 5  # on a terminal, work that takes longer shows how far it is
 TOKENS_PER_BATCH = {"cpu": 4096}  # padding included; more does not help a CPU
 TOKENS_PER_BATCH_ON_ACCELERATOR = 32768
 
@@ -134,6 +136,8 @@ class UniMCZeroShotPipeline(Pipeline):
                 none fits.
             top_k (`int`, *optional*): keep the best k labels.
             batch_size (`int`, *optional*): most texts in one forward pass. By default batches are filled by tokens.
+            progress_bar (`bool`, *optional*): whether to show how far a list, a dataset or a stream is. By default
+                only on a terminal, once the work on a list or a dataset has taken five seconds.
             max_length (`int`, *optional*): most tokens of text, options and question together; see
                 [`UniMCTokenizer`]. By default a long menu does not count against the text.
 
@@ -148,6 +152,9 @@ class UniMCZeroShotPipeline(Pipeline):
             if len(args) > 1 or "candidate_labels" in kwargs:
                 raise TypeError("UniMCZeroShotPipeline takes the inputs and `candidate_labels` by position, no more.")
             kwargs["candidate_labels"] = args[0]
+        progress_bar = kwargs.pop("progress_bar", None)
+        if progress_bar is not None:
+            check_flag("progress_bar", progress_bar)
         batch_size = kwargs.pop("batch_size", None)
         batch_size = self._batch_size if batch_size is None else check_positive("batch_size", batch_size)
         kwargs.pop("num_workers", None)  # encoding is one batched call, there is nothing for workers to do
@@ -156,19 +163,20 @@ class UniMCZeroShotPipeline(Pipeline):
         max_length = arguments.pop("max_length", None)
         builder = RequestBuilder(**arguments)
 
-        def run(requests: Iterator[ClassificationRequest]) -> Iterator[dict]:
-            return self._run(requests, batch_size, max_length, {**self._postprocess_params, **postprocess_params})
+        def run(requests: Iterator[ClassificationRequest], total: int | None = None) -> Iterator[dict]:
+            results = self._run(requests, batch_size, max_length, {**self._postprocess_params, **postprocess_params})
+            return _with_progress(results, total, progress_bar)
 
         if isinstance(inputs, (str, Mapping)):
             builder.check_single()
-            return next(run(builder.build([inputs])))
+            return next(run(builder.build([inputs]), total=1))
         if isinstance(inputs, Sequence):
             builder.check_size(len(inputs))
             # Every request is made, and so checked, before the first text is encoded.
-            return list(run(iter(list(builder.build(inputs)))))
+            return list(run(iter(list(builder.build(inputs))), len(inputs)))
         if isinstance(inputs, Dataset) and isinstance(inputs, Sized):
             builder.check_size(len(inputs))
-            return run(builder.build(inputs[i] for i in range(len(inputs))))
+            return run(builder.build(inputs[i] for i in range(len(inputs))), len(inputs))
         if isinstance(inputs, Iterable):
             return run(builder.build(inputs))
         raise TypeError(f"`inputs` must be a string or a list of strings, got {type(inputs).__name__}.")
@@ -180,7 +188,7 @@ class UniMCZeroShotPipeline(Pipeline):
         max_length: int | None,
         postprocess_params: dict[str, Any],
     ) -> Iterator[dict]:
-        while window := list(islice(requests, WINDOW)):
+        for window in _windows(requests):
             features = self.preprocess(window, max_length=max_length)
             results: list[dict] = [{}] * len(window)
             for rows in self._batches([len(row) for row in features["input_ids"]], batch_size):
@@ -259,6 +267,28 @@ class UniMCZeroShotPipeline(Pipeline):
         """Save model, tokenizer and their code, for `pipeline(model=..., trust_remote_code=True)` anywhere."""
         self.model.save_pretrained(save_directory, **kwargs)
         self.tokenizer.save_pretrained(save_directory, **kwargs)
+
+
+def _windows(requests: Iterator[ClassificationRequest]) -> Iterator[list[ClassificationRequest]]:
+    """Requests to encode and sort together; long menus make a window shorter, so that its memory is bounded."""
+    window: list[ClassificationRequest] = []
+    options = 0
+    for request in requests:
+        window.append(request)
+        options += len(request.options)
+        if len(window) == WINDOW or options >= OPTIONS_PER_WINDOW:
+            yield window
+            window, options = [], 0
+    if window:
+        yield window
+
+
+def _with_progress(results: Iterator[dict], total: int | None, progress_bar: bool | None) -> Iterator[dict]:
+    if progress_bar is False or (progress_bar is None and total in (None, 1)):
+        return results
+    # `disable=None` is tqdm's way to say: only on a terminal.
+    disable, delay = (None, SECONDS_BEFORE_PROGRESS) if progress_bar is None else (False, 0)
+    return iter(tqdm(results, total=total, unit=" texts", disable=disable, delay=delay))
 
 
 def _as_unimc_tokenizer(tokenizer: Any, model: PreTrainedModel) -> UniMCTokenizer:
