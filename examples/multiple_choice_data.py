@@ -14,6 +14,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from sentiment_grammar import make_opinions
 from similarity_targets import SimilarityTeacher
 from wordings import (
     EMOTION_SENTIMENT,
@@ -213,6 +214,7 @@ def build_mixture(data_dir: str | Path, config: dict[str, Any], teacher: str | P
         for example in read_jsonl(Path(data_dir) / f"{source}.jsonl.gz", limit=cap, seed=config["seed"])
         if len(example["question"]) <= longest and len("".join(example["options"])) <= longest
     ]
+    examples += make_opinions(config["opinions"], f"{config['seed']}-opinions")
     reword = Rewording(config["augmentation"], label_sets(examples), right_answers(examples))
     mixture = []
     for epoch in range(config["passes"]):
