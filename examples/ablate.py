@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import subprocess
 import sys
 from pathlib import Path
@@ -40,18 +41,23 @@ def changed(recipe: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
 def run(name: str, spec: dict[str, Any], arguments: argparse.Namespace) -> dict[str, float]:
     """Train one variant and return the accuracies on the development tasks after its last step."""
     variant = spec["runs"][name]
+    steps = variant.get("steps", spec["steps"])
     recipe = changed(json.loads((arguments.file.parent / spec["recipe"]).read_text()), variant["changes"])
-    recipe["training_arguments"] |= {"eval_steps": spec["steps"], "save_steps": spec["steps"], "warmup_steps": 60}
+    recipe["training_arguments"] |= {"eval_steps": steps, "save_steps": steps, "warmup_steps": steps // 5}
+    # The same mixture, less of it: a short run would only ever see a part, and making it takes its time.
+    recipe["sources"] = {source: math.ceil(cap * spec["share"]) for source, cap in recipe["sources"].items()}
+    recipe["opinions"] = math.ceil(recipe["opinions"] * spec["share"])
+    recipe["similarity"]["examples"] = math.ceil(recipe["similarity"]["examples"] * spec["share"])
     folder = arguments.work / name.replace(" ", "-")
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "recipe.json").write_text(json.dumps(recipe))
     backbone = arguments.backbones / variant.get("backbone", spec["backbone"])
     command = [sys.executable, str(TRAIN), str(folder / "recipe.json"), "--data", str(arguments.data)]
     command += ["--backbone", str(backbone), "--teacher", str(arguments.backbones / spec["backbone"])]
-    command += ["--output", str(folder), "--max_steps", str(spec["steps"])]
+    command += ["--output", str(folder), "--max_steps", str(steps)]
     with open(folder / "log", "w") as log:
         subprocess.run(command, check=True, stdout=log, stderr=subprocess.STDOUT)
-    state = json.loads((folder / "checkpoints" / f"checkpoint-{spec['steps']}" / "trainer_state.json").read_text())
+    state = json.loads((folder / "checkpoints" / f"checkpoint-{steps}" / "trainer_state.json").read_text())
     figures = next(entry for entry in reversed(state["log_history"]) if "eval_mean_accuracy" in entry)
     return {
         key.removeprefix("eval_"): round(value, 4)

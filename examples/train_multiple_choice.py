@@ -43,8 +43,8 @@ def load_backbone(folder: str, config: dict[str, Any]) -> tuple[UniMCForMultiple
         no_token_id=no_token_id,
         language=config["language"],
         option_mlm_loss=config["option_mlm_loss"],
-        attention_probs_dropout_prob=0.0,  # it costs time, and a model that sees no example twice needs none
-        hidden_dropout_prob=0.0,
+        attention_probs_dropout_prob=0.0,  # with it, attention takes a slower path
+        hidden_dropout_prob=config["hidden_dropout_prob"],
         output_loading_info=True,
         dtype=torch.float32,
     )
@@ -53,6 +53,8 @@ def load_backbone(folder: str, config: dict[str, Any]) -> tuple[UniMCForMultiple
         with torch.no_grad():
             dense.weight.copy_(torch.eye(dense.out_features))
             dense.bias.zero_()
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_(not any(part in name for part in config["frozen"]))
     return model.to(getattr(torch, config["dtype"])), tokenizer
 
 
