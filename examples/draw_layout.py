@@ -32,7 +32,7 @@ def main(path: str) -> None:
     batch = tokenizer(TEXT, options=OPTIONS, question=QUESTION, return_tensors="pt")
     option_ids, attention_mask = batch["option_ids"], batch["attention_mask"]
     tokens = tokenizer.convert_ids_to_tokens(batch["input_ids"][0])
-    positions = build_position_ids(option_ids, attention_mask)[0].tolist()
+    positions = build_position_ids(option_ids, batch["option_positions"], attention_mask)[0].tolist()
     segments = batch["token_type_ids"][0].tolist()
     allowed = build_attention_mask(option_ids, attention_mask, torch.bool)[0, 0]
 

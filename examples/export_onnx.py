@@ -47,7 +47,7 @@ def export(model: UniMCForMultipleChoice, tokenizer: UniMCTokenizer, folder: Pat
     size, length = torch.export.Dim.DYNAMIC, torch.export.Dim.DYNAMIC
     shapes = {name: {0: size, 1: length} for name in INPUT_NAMES}
     torch.onnx.export(
-        OnlyScores(model.float().eval()),
+        OnlyScores(model.float()).eval(),
         tuple(batch[name] for name in INPUT_NAMES),
         folder / "model.onnx",
         input_names=list(INPUT_NAMES),

@@ -146,7 +146,7 @@ def test_pipeline_answers_do_not_depend_on_order_or_company(case: dict, data: st
 def test_positions_and_mask_of_the_worked_example() -> None:
     option_ids = torch.tensor([[0, 1, 1, 2, 2, 0, 0, 0]])
     attention_mask = torch.ones_like(option_ids)
-    assert build_position_ids(option_ids, attention_mask).tolist() == [[0, 1, 2, 1, 2, 3, 4, 5]]
+    assert build_position_ids(option_ids, torch.tensor([[1, 3]]), attention_mask).tolist() == [[0, 1, 2, 1, 2, 3, 4, 5]]
     allowed = build_attention_mask(option_ids, attention_mask, torch.bool)[0, 0].int().tolist()
     assert allowed == [
         [1, 1, 1, 1, 1, 1, 1, 1],
@@ -163,7 +163,8 @@ def test_positions_and_mask_of_the_worked_example() -> None:
 def test_left_padding_moves_nothing_but_the_index() -> None:
     option_ids = torch.tensor([[0, 0, 0, 1, 1, 2, 0, 0]])
     attention_mask = torch.tensor([[0, 0, 1, 1, 1, 1, 1, 1]])
-    assert build_position_ids(option_ids, attention_mask)[0, 2:].tolist() == [0, 1, 2, 1, 3, 4]
+    positions = build_position_ids(option_ids, torch.tensor([[3, 5]]), attention_mask)
+    assert positions[0, 2:].tolist() == [0, 1, 2, 1, 3, 4]
 
 
 @pytest.mark.parametrize("side", ["right", "left"])

@@ -70,7 +70,8 @@ def test_encoding_is_identical(golden: Golden) -> None:
         if not golden.same_input(sample):
             continue
         batch, key = golden.encode([i]), f"s{i:02d}"
-        positions = build_position_ids(batch["option_ids"], batch["attention_mask"]).clamp(max=511)
+        structure = (batch["option_ids"], batch["option_positions"], batch["attention_mask"])
+        positions = build_position_ids(*structure).clamp(max=511)
         mask = build_attention_mask(batch["option_ids"], batch["attention_mask"], torch.bool)
         assert batch["input_ids"][0].tolist() == golden.encoded[f"{key}.input_ids"].tolist(), sample["note"]
         assert batch["token_type_ids"][0].tolist() == golden.encoded[f"{key}.token_type_ids"].tolist()

@@ -231,7 +231,9 @@ class UniMCForMultipleChoice(PreTrainedModel):
         if attention_mask is None:
             attention_mask = torch.ones_like(option_ids)
 
-        outputs = self._encode(input_ids, attention_mask, token_type_ids, option_ids, inputs_embeds, **kwargs)
+        outputs = self._encode(
+            input_ids, attention_mask, token_type_ids, option_ids, option_positions, inputs_embeds, **kwargs
+        )
         hidden_states = outputs.last_hidden_state
         head = self.get_masked_lm_head()
 
@@ -265,13 +267,14 @@ class UniMCForMultipleChoice(PreTrainedModel):
         attention_mask: torch.Tensor,
         token_type_ids: torch.Tensor | None,
         option_ids: torch.Tensor,
+        option_positions: torch.Tensor,
         inputs_embeds: torch.Tensor | None,
         **kwargs: Any,
     ) -> Any:
         """Run the backbone with the option structure; `last_hidden_state` is `(batch_size, length, hidden_size)`."""
         config = self.config.text_config
         backbone = self.get_backbone()
-        position_ids = build_position_ids(option_ids, attention_mask)
+        position_ids = build_position_ids(option_ids, option_positions, attention_mask)
         if token_type_ids is None:
             # The closing `[SEP]` is the token at the position after the longest option.
             longest = (position_ids * (option_ids > 0)).amax(1, keepdim=True)

@@ -50,15 +50,17 @@ def find_options(
     return option_ids, option_positions
 
 
-def build_position_ids(option_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
+def build_position_ids(
+    option_ids: torch.Tensor, option_positions: torch.Tensor, attention_mask: torch.Tensor
+) -> torch.Tensor:
     """Position of every token, `int64` of shape `(batch_size, sequence_length)`.
 
-    `[CLS]` is 0, every option restarts at 1, and the text goes on from the longest option.
+    `[CLS]` is 0, every option restarts at 1, and the text goes on from the longest option. Arguments as in
+    [`UniMCForMultipleChoice.forward`].
     """
     index = torch.arange(option_ids.shape[1], device=option_ids.device).expand_as(option_ids)
     in_option = option_ids > 0
-    previous = torch.cat([torch.zeros_like(option_ids[:, :1]), option_ids[:, :-1]], dim=1)
-    starts = torch.where(in_option & (option_ids != previous), index, 0).cummax(1).values
+    starts = option_positions.gather(1, (option_ids - 1).clamp(min=0))
     in_option_position = torch.where(in_option, index - starts + 1, 0)
     longest = in_option_position.amax(1, keepdim=True)
     last_option = torch.where(in_option, index, 0).amax(1, keepdim=True)
