@@ -212,7 +212,10 @@ class UniMCZeroShotPipeline(Pipeline):
         batch: list[int] = []
         for row in sorted(range(len(lengths)), key=lengths.__getitem__, reverse=True):
             longest = lengths[batch[0]] if batch else 0
-            if batch and (len(batch) == batch_size or (len(batch) + 1) * longest > budget):
+            is_full = len(batch) == batch_size or (len(batch) + 1) * longest > budget
+            # A batch that keeps the processor busy does not take a text that would be padding for a quarter.
+            is_enough = len(batch) * longest >= budget // 4 and lengths[row] < 0.75 * longest
+            if batch and (is_full or is_enough):
                 yield batch
                 batch = []
             batch.append(row)

@@ -84,7 +84,7 @@ def gliclass(size: str) -> Contender:
     encoder = bert_config(size)
     encoder.vocab_size = len(tokenizer)
     config = GLiClassModelConfig(
-        encoder_config=encoder, class_token_index=tokenizer.vocab_size, vocab_size=len(tokenizer)
+        encoder_config=encoder, encoder_model="none", class_token_index=tokenizer.vocab_size, vocab_size=len(tokenizer)
     )
     config.class_token_index, config.text_token_index = tokenizer.convert_tokens_to_ids(["<<LABEL>>", "<<SEP>>"])
     model = GLiClassModel(config).eval()
@@ -131,7 +131,7 @@ def main() -> None:
     torch.manual_seed(0)
     model, classify = CONTENDERS[name](size)
     tokens = TokenCount(model)
-    matrices = sum(p.numel() for n, p in model.named_parameters() if p.dim() == 2 and "encoder" in n)
+    matrices = sum(p.numel() for n, p in model.named_parameters() if p.dim() == 2 and "encoder" in n and "embedding" not in n)
     print(json.dumps({"ready": name, "matrix_parameters": matrices}), flush=True)
     for line in sys.stdin:
         request = json.loads(line)
