@@ -39,7 +39,7 @@ def changed(recipe: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
 
 
 def run(name: str, spec: dict[str, Any], arguments: argparse.Namespace) -> dict[str, float]:
-    """Train one variant and return the accuracies on the development tasks after its last step."""
+    """Train one variant and return the macro-F1 on the development tasks after its last step."""
     variant = spec["runs"][name]
     steps = variant.get("steps", spec["steps"])
     recipe = changed(json.loads((arguments.file.parent / spec["recipe"]).read_text()), variant["changes"])
@@ -58,7 +58,7 @@ def run(name: str, spec: dict[str, Any], arguments: argparse.Namespace) -> dict[
     with open(folder / "log", "w") as log:
         subprocess.run(command, check=True, stdout=log, stderr=subprocess.STDOUT)
     state = json.loads((folder / "checkpoints" / f"checkpoint-{steps}" / "trainer_state.json").read_text())
-    figures = next(entry for entry in reversed(state["log_history"]) if "eval_mean_accuracy" in entry)
+    figures = next(entry for entry in reversed(state["log_history"]) if "eval_mean_macro_f1" in entry)
     return {
         key.removeprefix("eval_"): round(value, 4)
         for key, value in figures.items()
@@ -67,21 +67,21 @@ def run(name: str, spec: dict[str, Any], arguments: argparse.Namespace) -> dict[
 
 
 def markdown(spec: dict[str, Any]) -> str:
-    """Mean accuracy of every run that has a result, and its difference from the first."""
+    """Mean macro-F1 and accuracy of every run that has a result, and the difference from the first."""
     done = {name: variant for name, variant in spec["runs"].items() if "result" in variant}
-    first = next(iter(done.values()))["result"]["mean_accuracy"]
+    first = next(iter(done.values()))["result"]["mean_macro_f1"]
     lines = [
-        f"# Ablations: {spec['steps']} steps from {spec['backbone']}, mean accuracy on {spec['tasks']} held-out tasks",
+        f"# Ablations: {spec['steps']} steps from {spec['backbone']}, means over {spec['tasks']} held-out tasks",
         "",
         spec["note"],
         "",
-        "| run | mean accuracy | difference | what changes |",
-        "|---|---|---|---|",
+        "| run | macro-F1 | difference | accuracy | what changes |",
+        "|---|---|---|---|---|",
     ]
     for name, variant in done.items():
-        mean = variant["result"]["mean_accuracy"]
+        mean, accuracy = variant["result"]["mean_macro_f1"], variant["result"]["mean_accuracy"]
         what = variant.get("why") or ", ".join(f"`{k}` = {json.dumps(v)}" for k, v in variant["changes"].items())
-        lines.append(f"| {name} | {mean:.3f} | {mean - first:+.3f} | {what} |")
+        lines.append(f"| {name} | {mean:.3f} | {mean - first:+.3f} | {accuracy:.3f} | {what} |")
     return "\n".join(lines) + "\n"
 
 
@@ -100,10 +100,10 @@ def main() -> None:
         result = run(name, spec, arguments)
         spec = json.loads(arguments.file.read_text())
         spec["runs"][name]["result"] = result
-        spec["tasks"] = len(result) - 1
+        spec["tasks"] = len(result) - 2
         arguments.file.write_text(json.dumps(spec, indent=1) + "\n")
         arguments.file.with_suffix(".md").write_text(markdown(spec))
-        print(name, result["mean_accuracy"], flush=True)
+        print(name, result["mean_macro_f1"], flush=True)
 
 
 if __name__ == "__main__":

@@ -53,7 +53,8 @@ class Rewording:
     def __call__(self, example: Example, rng: random.Random) -> Example:
         example = {**example, "text": _shorten(example["text"], self.config["max_characters"])}
         if example["options"][0].startswith(INFER):
-            if example["label"] == 0 and rng.random() < self.config["find_entailed"]:
+            others = self.answers.get(example["source"])
+            if others and example["label"] == 0 and rng.random() < self.config["find_entailed"]:
                 options = [example["options"][0].removeprefix(INFER)]
                 example = {**example, "options": options, "question": rng.choice(FIND_ENTAILED_QUESTIONS)}
                 return self._answers_of_others(example, rng)

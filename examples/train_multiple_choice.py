@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 import torch
 from multiple_choice_data import build_mixture, held_out, token_lengths
+from sklearn.metrics import f1_score
 from transformers import EvalPrediction, TrainingArguments, set_seed
 
 from unimc_hf import DataCollatorForUniMC, UniMCForMultipleChoice, UniMCTokenizer
@@ -58,15 +59,24 @@ def load_backbone(folder: str, config: dict[str, Any]) -> tuple[UniMCForMultiple
     return model.to(getattr(torch, config["dtype"])), tokenizer
 
 
-def accuracy_by_source(sources: list[str]) -> Any:
-    """A `compute_metrics` for examples that come in the order of `sources`: accuracy of each, and their mean."""
+def scores_by_source(sources: list[str]) -> Any:
+    """A `compute_metrics` for examples in the order of `sources`: macro-F1 of each, and the means.
+
+    Accuracy would reward a model that always gives the commonest answer of a task that it cannot do.
+    """
 
     def compute(prediction: EvalPrediction) -> dict[str, float]:
         # Trainer pads menus of different batches with -100, which is no logit.
         logits = np.where(prediction.predictions == -100, -np.inf, prediction.predictions)
-        right = np.argmax(logits, axis=-1) == prediction.label_ids
-        scores = {s: float(right[np.array(sources) == s].mean()) for s in dict.fromkeys(sources)}
-        return {"mean_accuracy": float(np.mean(list(scores.values()))), **scores}
+        predicted, labels = np.argmax(logits, axis=-1), np.asarray(prediction.label_ids)
+        rows = {source: np.array(sources) == source for source in dict.fromkeys(sources)}
+        accuracy = [float((predicted[row] == labels[row]).mean()) for row in rows.values()]
+        scores = {
+            source: f1_score(labels[row], predicted[row], labels=np.unique(labels[row]), average="macro")
+            for source, row in rows.items()
+        }
+        means = {"mean_macro_f1": float(np.mean(list(scores.values()))), "mean_accuracy": float(np.mean(accuracy))}
+        return {**means, **scores}
 
     return compute
 
@@ -111,7 +121,7 @@ def main() -> None:
         eval_dataset=develop,
         data_collator=collator,
         processing_class=tokenizer,
-        compute_metrics=accuracy_by_source([example["source"] for example in develop]),
+        compute_metrics=scores_by_source([example["source"] for example in develop]),
         lengths=[math.ceil(length / ROUND_TO) * ROUND_TO for length in token_lengths(train, tokenizer)],
         tokens_per_batch=config["tokens_per_batch"],
     )

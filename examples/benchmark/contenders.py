@@ -131,7 +131,9 @@ def main() -> None:
     torch.manual_seed(0)
     model, classify = CONTENDERS[name](size)
     tokens = TokenCount(model)
-    matrices = sum(p.numel() for n, p in model.named_parameters() if p.dim() == 2 and "encoder" in n and "embedding" not in n)
+    matrices = sum(
+        p.numel() for n, p in model.named_parameters() if p.dim() == 2 and "encoder" in n and "embedding" not in n
+    )
     print(json.dumps({"ready": name, "matrix_parameters": matrices}), flush=True)
     for line in sys.stdin:
         request = json.loads(line)
