@@ -97,8 +97,7 @@ class Rewording:
         if task in YES_NO_QUESTIONS and rng.random() < self.config["yes_no"]:
             return self._yes_no(example, rng)
         if task != "other" and source in self.pools and rng.random() < self.config["distractors"]:
-            words = set(right.lower().split())
-            pool = [label for label in self.pools[source] if not words & set(label.lower().split())]
+            pool = _sharing_no_word(self.pools[source], [right])
             longest = round(math.exp(rng.uniform(math.log(4), math.log(self.config["max_choices"]))))
             example = add_distractors(example, pool, longest, rng)
         if task in QUESTIONS:  # elsewhere the question says what the options mean
@@ -169,6 +168,12 @@ class Rewording:
             return {**example, "text_pair": hypothesis, "question": rng.choice(NLI_QUESTIONS)}
         asked = rng.choice(["Is this true?", "Can we infer this?", ""])
         return {**example, "question": f"{hypothesis} {asked}".strip()}
+
+
+def _sharing_no_word(pool: Iterable[str], labels: Iterable[str]) -> list[str]:
+    """Those of `pool` that have no word of any of `labels`, and so hardly mean the same."""
+    words = {word for label in labels for word in label.lower().split()}
+    return [option for option in pool if not words & set(option.lower().split())]
 
 
 def _shorten(text: str, max_characters: int) -> str:
@@ -274,10 +279,9 @@ def held_out(data_dir: str | Path, config: dict[str, Any]) -> list[Example]:
         labels: list[str] = []
         if source in config["development_menus"]:
             labels = label_sets(examples)[source]
-            words = {word for label in labels for word in label.lower().split()}
             if other := config["development_menus"][source]:
                 menu = label_sets(read_jsonl(Path(data_dir) / f"{other}.jsonl.gz"))[other]
-                labels = labels + [label for label in menu if not words & set(label.lower().split())]
+                labels = labels + _sharing_no_word(menu, labels)
         chosen = random.Random(config["seed"]).sample(examples, min(len(examples), config["development_rows"]))
         for example in chosen:
             if labels:

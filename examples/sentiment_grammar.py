@@ -11,6 +11,7 @@ from __future__ import annotations
 import random
 import re
 from dataclasses import dataclass
+from functools import cache
 
 from unimc_hf.jsonl_examples import Example
 
@@ -28,6 +29,7 @@ class Domain:
     facts: str
 
 
+@cache
 def _list(words: str) -> list[str]:
     return [" ".join(word.split()) for word in words.split(",")]
 

@@ -17,6 +17,7 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from .option_blocks import OptionBlocks
+from .option_structure import additive_mask
 
 NAME = "unimc"
 # From here on a table of scores no longer fits the cache, and the fused kernel is as fast and needs less memory.
@@ -75,13 +76,12 @@ def _by_blocks(
     scale: float,
     blocks: OptionBlocks,
 ) -> torch.Tensor:
-    lowest = torch.finfo(query.dtype).min
     scaled_query = query * scale
     text_query, text_key, text_value = (_take(states, blocks.text_index) for states in (query, key, value))
     text_output = F.scaled_dot_product_attention(
         text_query, key, value, attn_mask=padding_mask, dropout_p=dropout, scale=scale
     )
-    text_bias = torch.zeros_like(blocks.text_mask, dtype=query.dtype).masked_fill(~blocks.text_mask, lowest)
+    text_bias = additive_mask(blocks.text_mask, query.dtype)
     size, num_choices, block_length = blocks.block_index.shape
     row = query.shape[0] * query.shape[1] * block_length * (block_length + text_bias.shape[1])
     outputs = [text_output]
@@ -92,7 +92,7 @@ def _by_blocks(
         block_query, block_key, block_value = (
             _take(states, index.flatten(1)).view(in_blocks) for states in (scaled_query, key, value)
         )
-        own = torch.zeros_like(mask, dtype=query.dtype).masked_fill(~mask, lowest)
+        own = additive_mask(mask, query.dtype)
         own_scores = block_query @ block_key.transpose(-1, -2) + own[:, None, :, None]
         text_scores = block_query.flatten(2, 3) @ text_key.transpose(-1, -2) + text_bias[:, None, None]
         scores = torch.cat([own_scores.flatten(2, 3), text_scores], dim=-1)

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from .configuration_unimc import UniMCConfig
+from .modeling_unimc import UniMCOutput
 from .pipeline_unimc import UniMCZeroShotPipeline
 from .tokenization_unimc import UniMCTokenizer
 
@@ -54,15 +55,10 @@ class OnnxUniMC(torch.nn.Module):
             path, sess_options=session_options, providers=providers or ["CPUExecutionProvider"]
         )
 
-    def forward(self, **inputs: torch.Tensor) -> _Output:
+    def forward(self, **inputs: torch.Tensor) -> UniMCOutput:
         """`yes_no_logits`, float32 of shape `(batch_size, num_choices, 2)`; inputs as those of the model."""
         feed = {name: inputs[name].numpy() for name in INPUT_NAMES}
-        return _Output(torch.from_numpy(self.session.run(["yes_no_logits"], feed)[0]))
-
-
-class _Output:
-    def __init__(self, yes_no_logits: torch.Tensor) -> None:
-        self.yes_no_logits = yes_no_logits
+        return UniMCOutput(yes_no_logits=torch.from_numpy(self.session.run(["yes_no_logits"], feed)[0]))
 
 
 def onnx_pipeline(folder: str | os.PathLike, file_name: str = "model.onnx", **kwargs: Any) -> UniMCZeroShotPipeline:

@@ -89,15 +89,16 @@ def build_attention_mask(
     allowed = ((query == key) | (query == 0) | (key == 0)) & attention_mask.bool().unsqueeze(1)
     if window is not None and position_ids is not None:
         allowed &= (position_ids.unsqueeze(2) - position_ids.unsqueeze(1)).abs() <= window
-    return _additive(allowed.unsqueeze(1), dtype)
+    return additive_mask(allowed.unsqueeze(1), dtype)
 
 
 def build_padding_mask(attention_mask: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
     """That nobody sees padding, and no more: additive, of shape `(batch_size, 1, 1, sequence_length)`."""
-    return _additive(attention_mask.bool()[:, None, None], dtype)
+    return additive_mask(attention_mask.bool()[:, None, None], dtype)
 
 
-def _additive(allowed: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+def additive_mask(allowed: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+    """0 where `allowed` is True and `finfo.min` where not; for `torch.bool`, `allowed` itself."""
     if dtype == torch.bool:
         return allowed
     return torch.zeros_like(allowed, dtype=dtype).masked_fill_(~allowed, torch.finfo(dtype).min)
