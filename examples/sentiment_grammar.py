@@ -132,6 +132,51 @@ DOMAINS = [
             three plants, named a new chairman, employs two hundred people""",
     ),
 ]
+# Said of almost anything.
+GENERALLY_GOOD = """admirable, adorable, affecting, ambitious, amusing, appealing, apt, artful, astonishing, astounding,
+    authentic, beguiling, believable, bewitching, big-hearted, blissful, bold, breathtaking, breezy, bright, buoyant,
+    captivating, careful, celebratory, cheerful, cherished, classy, coherent, colorful, commendable, complex, confident,
+    considerate, consistent, convincing, courageous, crowd-pleasing, daring, decent, deep, deft, delicate, delicious,
+    deserving, detailed, dignified, disarming, distinctive, divine, eloquent, empowering, endearing, energetic,
+    enjoyable, enlightening, enthralling, epic, exceptional, exciting, exemplary, exquisite, eye-opening, fabulous,
+    fascinating, faultless, festive, first-rate, fitting, focused, frank, fulfilling, generous, genial, genuine, gifted,
+    glorious, good, good-natured, gorgeous, gratifying, great, handsome, harmonious, heartening, heartwarming, humane,
+    imaginative, immaculate, immersive, impeccable, incisive, incredible, indispensable, infectious, ingenious,
+    insightful, inspired, inspiring, interesting, intimate, intoxicating, intriguing, invigorating, jaw-dropping,
+    joyful, joyous, jubilant, kind, likable, lovable, lucid, luminous, lush, lyrical, magical, majestic, marvelous,
+    mature, meaningful, memorable, mesmerizing, meticulous, mind-blowing, modest, moody in the best way, nimble, noble,
+    nuanced, original, painless, passionate, perceptive, perfect, persuasive, phenomenal, playful, pleasant, pleasing,
+    pleasurable, precise, priceless, profound, provocative, pure, rare, real, relatable, remarkable, resonant,
+    revelatory, rewarding, rich, rousing, satisfying, scintillating, seamless, seductive, sensational, sensible,
+    sensitive, sincere, skillful, slick, smart, soulful, special, spectacular, spirited, splendid, stellar, striking,
+    stunning, stylish, sublime, subtle, successful, sumptuous, surprising, suspenseful, sweet, sympathetic, tasteful,
+    terrific, thrilling, timeless, top-notch, tremendous, triumphant, truthful, unforgettable, unique, uplifting,
+    upbeat, valuable, vibrant, virtuoso, visionary, vivacious, well-crafted, well-paced, whimsical, winning, wise,
+    witty, wondrous, worthwhile, worthy, zesty"""
+GENERALLY_BAD = """abysmal, aimless, annoying, appalling, arrogant, artificial, atrocious, bad, banal, barren, bewildering,
+    bitter, bloated, bogus, botched, brainless, brutal, callous, careless, caricatured, cartoonish, chaotic, cheap,
+    cheerless, cheesy, childish, choppy, clueless, coarse, cold, condescending, corny, crappy, crude, cruel, cynical,
+    dated, deadly, deceptive, deficient, deplorable, depressing, desperate, deviant, dim, dire, dismal, disastrous,
+    disgraceful, dishonest, dodgy, dopey, dubious, dumb, embarrassing, empty, endless, erratic, exasperating,
+    excessive, excruciating, exhausting, exploitative, failed, fake, false, far-fetched, feeble, flawed, flimsy,
+    foolish, forced, formulaic, frantic, fraudulent, garbled, garish, generic, ghastly, glib, grating, grim, grotesque,
+    hackneyed, half-baked, half-hearted, hapless, harsh, haphazard, hideous, hokey, hopeless, horrible, horrid, icky,
+    idiotic, ill-conceived, immature, implausible, inane, inadequate, incompetent, inconsistent, indulgent, inept,
+    inexcusable, inferior, infuriating, insufferable, insulting, interminable, irrelevant, irritating, jarring, joyless,
+    juvenile, lacking, laborious, laughable, leaden, lethargic, limp, long-winded, loathsome, loud, low-grade,
+    lugubrious, maudlin, mean-spirited, meandering, meaningless, mechanical, messy, mindless, misguided, misleading,
+    misogynistic, monotonous, moronic, murky, mushy, nasty, nauseating, needless, negligible, nonsensical,
+    objectionable, obnoxious, obvious, odd for no reason, offensive, off-putting, opaque, overbearing, overblown,
+    overcooked, overlong, overrated, overwrought, paper-thin, patchy, patronizing, phony, pitiful, plain, poor,
+    preachy, prosaic, questionable, rambling, ramshackle, rancid, regrettable, repellent, repetitive, repugnant,
+    ridiculous, risible, rotten, rushed, sad, sappy, schlocky, second-rate, self-important, senseless, shallow,
+    shameful, shapeless, shoddy, sickening, simplistic, skimpy, sluggish, smug, snobbish, soggy, sophomoric, sorry,
+    spineless, stiff, stilted, strained, stodgy, stupid, substandard, superficial, suspect, synthetic, tacky, tame,
+    tasteless, tedious, terrible, thankless, thin, third-rate, threadbare, tired, toothless, torturous, toxic, tragic
+    for the wrong reasons, trivial, turgid, ugly, unbearable, uncomfortable, undercooked, underwhelming,
+    uneven, unfocused, unfortunate, unimaginative, uninteresting, unoriginal, unpleasant, unremarkable, unsatisfying,
+    vacuous, vain, vapid, vile, vulgar, wasteful, watered-down, weak, wearisome, wooden, worn-out, worthless, wretched,
+    wrong"""
 VERY = ["", "", "", "very ", "really ", "truly ", "quite ", "utterly ", "just ", "remarkably ", "surprisingly ", "so "]
 OPENERS = [
     "",
@@ -159,6 +204,15 @@ PLAIN = [
     "one of the most {adjective} examples of a {thing} i know.",
     "what a {adjective} {thing}!",
     "it is {adjective}, {adjective2} and {very}{adjective3}.",
+    "as {adjective} as it is {adjective2}.",
+    "{adjective} and {adjective2}",
+    "{very}{adjective}",
+    "at once {adjective} and {adjective2}, this {thing} {deed}.",
+    "with its {adjective} {part} and {adjective2} {part2}, the {thing} {deed}.",
+    "too {adjective} for words.",
+    "more {adjective} than any other {thing} of its kind.",
+    "makes the {thing} look {adjective}.",
+    "you come away with the memory of {adjective} {part}.",
 ]
 CONCEDING = [
     "the {part} may be {other_adjective}, but the {thing} {deed}.",
@@ -201,7 +255,7 @@ def make_opinions(count: int, seed: int | str) -> list[Example]:
 
 
 def _opinion(rng: random.Random) -> Example:
-    domain = rng.choice(DOMAINS)
+    domain = rng.choices(DOMAINS, [2, 1, 1, 1, 1])[0]
     three_way = rng.random() < 0.25
     if three_way and rng.random() < 0.4:
         label, text = (
@@ -222,7 +276,9 @@ def _opinion(rng: random.Random) -> Example:
 
 
 def _sentence(domain: Domain, is_good: bool, rng: random.Random) -> str:
-    adjectives, others = (_list(words) for words in (domain.good, domain.bad)[:: 1 if is_good else -1])
+    general = domain is not DOMAINS[-1] and rng.random() < 0.4
+    good_and_bad = (GENERALLY_GOOD, GENERALLY_BAD) if general else (domain.good, domain.bad)
+    adjectives, others = (_list(words) for words in good_and_bad[:: 1 if is_good else -1])
     deeds = _list(domain.does_well if is_good else domain.does_badly)
     pattern = rng.choice(rng.choices([PLAIN, CONCEDING, NEGATING], [0.6, 0.25, 0.15])[0])
     first, second, third = rng.sample(adjectives, 3)
