@@ -1,7 +1,8 @@
 """UniMC for transformers: zero-shot and fine-tuned classification in one forward pass, whatever the labels.
 
 Importing this package registers UniMC with `AutoConfig`, `AutoTokenizer`, `AutoModel`,
-`AutoModelForMultipleChoice` and `pipeline("unimc-zero-shot")`.
+`AutoModelForMultipleChoice`, `pipeline("unimc-zero-shot")` and `pipeline("unimc-decision")`; and, where transformers
+has a `decision` pipeline (5.23), with that.
 """
 
 from pathlib import Path
@@ -11,6 +12,7 @@ from transformers.pipelines import PIPELINE_REGISTRY
 
 from .configuration_unimc import UniMCConfig
 from .data_collator_unimc import DataCollatorForUniMC
+from .decision_unimc import UniMCDecisionPipeline
 from .modeling_unimc import UniMCForMultipleChoice, UniMCOutput
 from .pipeline_unimc import UniMCZeroShotPipeline
 from .tokenization_unimc import UniMCTokenizer
@@ -22,20 +24,30 @@ AutoConfig.register(UniMCConfig.model_type, UniMCConfig, exist_ok=True)
 AutoTokenizer.register(UniMCConfig, fast_tokenizer_class=UniMCTokenizer, exist_ok=True)
 AutoModel.register(UniMCConfig, UniMCForMultipleChoice, exist_ok=True)
 AutoModelForMultipleChoice.register(UniMCConfig, UniMCForMultipleChoice, exist_ok=True)
-if "unimc-zero-shot" not in PIPELINE_REGISTRY.supported_tasks:
-    PIPELINE_REGISTRY.register_pipeline(
-        "unimc-zero-shot",
-        pipeline_class=UniMCZeroShotPipeline,
-        # Not AutoModelForMultipleChoice: of a plain BERT repository that would be a BertForMultipleChoice.
-        pt_model=(UniMCForMultipleChoice,),
-        default={"model": (DEFAULT_MODEL, "main")},
-        type="text",
-    )
+for _task, _pipeline_class in (("unimc-zero-shot", UniMCZeroShotPipeline), ("unimc-decision", UniMCDecisionPipeline)):
+    if _task not in PIPELINE_REGISTRY.supported_tasks:
+        PIPELINE_REGISTRY.register_pipeline(
+            _task,
+            pipeline_class=_pipeline_class,
+            # Not AutoModelForMultipleChoice: of a plain BERT repository that would be a BertForMultipleChoice.
+            pt_model=(UniMCForMultipleChoice,),
+            default={"model": (DEFAULT_MODEL, "main")},
+            type="text",
+        )
+try:
+    from transformers import AutoModelForDecision
+except ImportError:  # before 5.23
+    pass
+else:
+    from .decision_model import UniMCForDecision
+
+    AutoModelForDecision.register(UniMCConfig, UniMCForDecision, exist_ok=True)
 
 __all__ = [
     "DEFAULT_MODEL",
     "DataCollatorForUniMC",
     "UniMCConfig",
+    "UniMCDecisionPipeline",
     "UniMCForMultipleChoice",
     "UniMCOutput",
     "UniMCTokenizer",

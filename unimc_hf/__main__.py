@@ -1,7 +1,10 @@
 """`python -m unimc_hf`: classify texts from the command line and print a table.
 
 python -m unimc_hf "Stocks fell sharply." "The home team won." --labels business sports politics
+python -m unimc_hf --file in.csv --column text --labels good bad --output out.csv
 python -m unimc_hf                                              # a few examples of every kind of question
+
+Exit codes: 0; 1 where lines of a file could not be read and were left out; 2 for wrong arguments.
 """
 
 from __future__ import annotations
@@ -56,17 +59,26 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--labels", nargs="+", help="labels to choose from")
     parser.add_argument("--question", help="what is asked about the texts")
     parser.add_argument("--multi-label", action="store_true", help="score every label on its own")
+    parser.add_argument("--file", help="classify a column of this .csv, .tsv or .jsonl file instead of texts")
+    parser.add_argument("--column", help="the column, or key, that holds the texts of --file")
+    parser.add_argument(
+        "--output", help="where to write the rows of --file with their labels; default: standard output"
+    )
     parser.add_argument("--model", help="folder or Hub name; default: the model inside the package")
     parser.add_argument("--language", choices=("english", "chinese"), help="for checkpoints that do not record it")
     return parser
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the command and return its exit code: 0, or 2 for wrong arguments."""
+    """Run the command and return its exit code: see the module's docstring."""
     parser = build_parser()
     options = parser.parse_args(arguments)
-    if bool(options.texts) != bool(options.labels):
-        parser.error("texts and --labels go together")
+    if options.file and options.texts:
+        parser.error("pass texts or --file, not both")
+    if bool(options.file) != bool(options.column) or (options.output and not options.file):
+        parser.error("--file and --column go together, and --output goes with them")
+    if bool(options.texts or options.file) != bool(options.labels):
+        parser.error("texts, or --file, and --labels go together")
 
     # Imported late, and quiet: `--help` answers at once, and the table is all that is printed.
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
@@ -80,15 +92,21 @@ def main(arguments: list[str] | None = None) -> int:
     loading = {name: value for name in ("model", "language") if (value := getattr(options, name)) is not None}
     build: Any = pipeline  # its overloads know the tasks of transformers only
     classify = build("unimc-zero-shot", **{"model": unimc_hf.DEFAULT_MODEL, **loading})
-    if not options.texts:
+    if not options.labels:
         rows = [(task, item, classify(item, **settings)) for task, item, settings in EXAMPLES]
         print(format_table([("task", "text", "answer"), *[_example_row(*row) for row in rows]]))
         return 0
+    asked = {"question": options.question, "multi_label": options.multi_label}
     try:
-        results = classify(
-            options.texts, candidate_labels=options.labels, question=options.question, multi_label=options.multi_label
-        )
-    except (TypeError, ValueError) as error:
+        if options.file:
+            from .classify_file import classify_file
+
+            _, num_broken = classify_file(
+                classify, options.file, options.column, options.labels, options.output, **asked
+            )
+            return 1 if num_broken else 0
+        results = classify(options.texts, candidate_labels=options.labels, **asked)
+    except (OSError, TypeError, ValueError) as error:
         print(f"unimc_hf: {error}", file=sys.stderr)
         return 2
     print(format_table([("text", "answer"), *[(result["sequence"], _answer(result)) for result in results]]))

@@ -33,6 +33,7 @@ AUTO_MAP = {
     "AutoConfig": "configuration_unimc.UniMCConfig",
     "AutoModel": "modeling_unimc.UniMCForMultipleChoice",
     "AutoModelForMultipleChoice": "modeling_unimc.UniMCForMultipleChoice",
+    "AutoModelForDecision": "decision_model.UniMCForDecision",  # what pipeline("decision") loads, from 5.23 on
     "AutoTokenizer": ["tokenization_unimc.UniMCTokenizer", None],
 }
 CUSTOM_PIPELINES = {

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
@@ -25,6 +25,13 @@ from .masked_lm_head import MaskedLMHead
 from .option_blocks import option_blocks_if_cheaper
 from .option_losses import check_labels, option_prediction_loss, right_options
 from .option_structure import build_attention_mask, build_padding_mask, build_position_ids, find_options
+
+if TYPE_CHECKING:
+    # Never run: so that these files count as imports of this one, and are copied with it when a model is saved.
+    from .decision_model import UniMCForDecision  # noqa: F401
+    from .decision_unimc import UniMCDecisionPipeline  # noqa: F401
+    from .handler import EndpointHandler  # noqa: F401
+    from .pipeline_unimc import UniMCZeroShotPipeline  # noqa: F401
 
 logger = logging.get_logger(__name__)
 
@@ -136,13 +143,6 @@ class UniMCForMultipleChoice(PreTrainedModel):
             ids = {k: kwargs.pop(k) for k in ("yes_token_id", "no_token_id", "language") if k in kwargs}
             kwargs["config"] = cls.config_class(**nest_config_dict(config.to_dict()), **ids)
         return super().from_pretrained(pretrained_model_name_or_path, *model_args, **kwargs)
-
-    def save_pretrained(self, save_directory: str | os.PathLike, *args: Any, **kwargs: Any) -> None:
-        """As in transformers, with the code beside the weights, for `trust_remote_code=True`."""
-        # Only so that the pipeline and the tokenizer count as imports of this file, and are copied with it.
-        from .pipeline_unimc import UniMCZeroShotPipeline  # noqa: F401
-
-        super().save_pretrained(save_directory, *args, **kwargs)
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:

@@ -18,13 +18,12 @@ from transformers import Pipeline, PreTrainedModel, PreTrainedTokenizerFast
 
 from .configuration_unimc import UniMCConfig
 from .pipeline_inputs import ClassificationRequest, RequestBuilder, check_flag, check_positive, check_threshold
+from .token_batches import token_batches
 from .tokenization_unimc import UniMCTokenizer
 
 WINDOW = 512  # requests that are encoded and sorted together; a stream holds no more in memory,
 OPTIONS_PER_WINDOW = 65_536  # nor more options than these and one request's
 SECONDS_BEFORE_PROGRESS = 5  # on a terminal, work that takes longer shows how far it is
-TOKENS_PER_BATCH = {"cpu": 4096}  # padding included; more does not help a CPU
-TOKENS_PER_BATCH_ON_ACCELERATOR = 32768
 
 
 class UniMCZeroShotPipeline(Pipeline):
@@ -161,7 +160,7 @@ class UniMCZeroShotPipeline(Pipeline):
         preprocess_params, _, postprocess_params = self._sanitize_parameters(**kwargs)
         arguments = {**self._preprocess_params, **preprocess_params}
         max_length = arguments.pop("max_length", None)
-        builder = RequestBuilder(**arguments)
+        builder = self._request_builder(**arguments)
 
         def run(requests: Iterator[ClassificationRequest], total: int | None = None) -> Iterator[dict]:
             results = self._run(requests, batch_size, max_length, {**self._postprocess_params, **postprocess_params})
@@ -181,6 +180,9 @@ class UniMCZeroShotPipeline(Pipeline):
             return run(builder.build(inputs))
         raise TypeError(f"`inputs` must be a string or a list of strings, got {type(inputs).__name__}.")
 
+    def _request_builder(self, **arguments: Any) -> RequestBuilder:
+        return RequestBuilder(**arguments)
+
     def _run(
         self,
         requests: Iterator[ClassificationRequest],
@@ -191,7 +193,7 @@ class UniMCZeroShotPipeline(Pipeline):
         for window in _windows(requests):
             features = self.preprocess(window, max_length=max_length)
             results: list[dict] = [{}] * len(window)
-            for rows in self._batches([len(row) for row in features["input_ids"]], batch_size):
+            for rows in token_batches([len(row) for row in features["input_ids"]], self.device.type, batch_size):
                 batch = self.tokenizer.pad(
                     {name: [values[row] for row in rows] for name, values in features.items()}, return_tensors="pt"
                 )
@@ -205,22 +207,6 @@ class UniMCZeroShotPipeline(Pipeline):
                     }
                     results[row] = self.postprocess(outputs_of_row, **postprocess_params)
             yield from results
-
-    def _batches(self, lengths: list[int], batch_size: int | None) -> Iterator[list[int]]:
-        """Rows of similar length whose padded size stays under the token budget, the longest first."""
-        budget = TOKENS_PER_BATCH.get(self.device.type, TOKENS_PER_BATCH_ON_ACCELERATOR)
-        batch: list[int] = []
-        for row in sorted(range(len(lengths)), key=lengths.__getitem__, reverse=True):
-            longest = lengths[batch[0]] if batch else 0
-            is_full = len(batch) == batch_size or (len(batch) + 1) * longest > budget
-            # A batch that keeps the processor busy does not take a text that would be padding for a quarter.
-            is_enough = len(batch) * longest >= budget // 4 and lengths[row] < 0.75 * longest
-            if batch and (is_full or is_enough):
-                yield batch
-                batch = []
-            batch.append(row)
-        if batch:
-            yield batch
 
     def preprocess(self, input_: Sequence[ClassificationRequest], max_length: int | None = None) -> dict[str, list]:
         """Token ids and option structure of a window of requests, lists without padding."""

@@ -1,0 +1,71 @@
+# /// script
+# dependencies = ["unimc_hf", "starlette", "uvicorn"]
+# ///
+"""
+A small local server around the `handler.py` of a saved model, for tests: what an Inference Endpoint would answer.
+
+    pip install starlette uvicorn
+    python examples/serve.py my-unimc --port 8000
+    curl http://127.0.0.1:8000 -H "Content-Type: application/json" \
+        -d '{"inputs": "Stocks fell.", "parameters": {"candidate_labels": ["sports", "business"]}}'
+
+`POST /` takes a body and answers JSON: status 200; or `{"error": ...}` with 400 (what is wrong with the request), 413
+(more than `--max-bytes`) or 500. `GET /health` answers once the model is loaded. It listens on this machine only
+unless `--host` says otherwise, and has no authentication.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import runpy
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import uvicorn
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse
+from starlette.routing import Route
+
+
+def make_app(handler: Callable[[dict[str, Any]], Any], max_bytes: int) -> Starlette:
+    """The server of one handler; a body of more than `max_bytes` is refused before it is read to its end."""
+
+    async def predict(request: Request) -> JSONResponse:
+        body = bytearray()
+        async for chunk in request.stream():
+            body += chunk
+            if len(body) > max_bytes:
+                return JSONResponse({"error": f"The body has more than {max_bytes} bytes."}, 413)
+        try:
+            return JSONResponse(await run_in_threadpool(handler, json.loads(body)))
+        except (TypeError, ValueError, RecursionError) as error:
+            return JSONResponse({"error": str(error)}, 400)
+        except Exception:
+            logging.exception("a request failed")
+            return JSONResponse({"error": "The server failed; its log says why."}, 500)
+
+    async def health(request: Request) -> PlainTextResponse:
+        return PlainTextResponse("ok")
+
+    return Starlette(routes=[Route("/", predict, methods=["POST"]), Route("/health", health)])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("model", type=Path, help="folder of a saved model, with its handler.py")
+    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--port", type=int, default=8000)
+    parser.add_argument("--max-bytes", type=int, default=4_000_000)
+    arguments = parser.parse_args()
+    endpoint_handler = runpy.run_path(str(arguments.model / "handler.py"))["EndpointHandler"]
+    app = make_app(endpoint_handler(str(arguments.model)), arguments.max_bytes)
+    uvicorn.run(app, host=arguments.host, port=arguments.port, log_level="warning")
+
+
+if __name__ == "__main__":
+    main()
