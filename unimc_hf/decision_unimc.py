@@ -30,7 +30,7 @@ class UniMCDecisionPipeline(UniMCZeroShotPipeline):
 
     >>> decide = pipeline("unimc-decision")
     >>> request = {
-    ...     "state": "I was charged twice and want my money back.",
+    ...     "state": "I was charged twice for my order and want a refund.",
     ...     "questions": {
     ...         "topic": {"type": "choice", "criteria": {"billing": "payments and refunds", "delivery": None}},
     ...         "refund": {"type": "noul", "instructions": "Does the customer want a refund?"},

@@ -10,10 +10,10 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Mapping
-from importlib import import_module
 from typing import Any
 
 from transformers import pipeline
+from transformers.dynamic_module_utils import get_class_from_dynamic_module
 
 PARAMETERS = (
     "candidate_labels", "question", "text_pair", "hypothesis_template", "multi_label", "calibrated", "threshold",
@@ -34,10 +34,10 @@ class EndpointHandler:
     """
 
     def __init__(self, path: str = "") -> None:
+        path = path or os.getcwd()
         build: Any = pipeline  # its overloads know the tasks of transformers only
-        self.classify = build("unimc-zero-shot", model=path or os.getcwd(), trust_remote_code=True)
-        package = type(self.classify).__module__.rpartition(".")[0]  # the repository's code, or the installed package
-        decision_pipeline = import_module(f"{package}.decision_unimc").UniMCDecisionPipeline
+        self.classify = build("unimc-zero-shot", model=path, trust_remote_code=True)
+        decision_pipeline = get_class_from_dynamic_module("decision_unimc.UniMCDecisionPipeline", path)
         self.decide = decision_pipeline(self.classify.model, self.classify.tokenizer, device=self.classify.device)
         self.max_texts = int(os.environ.get("UNIMC_MAX_TEXTS", 256))
         self.max_labels = int(os.environ.get("UNIMC_MAX_LABELS", 512))
