@@ -36,8 +36,8 @@ class UniMCZeroShotPipeline(Pipeline):
     label first; a list of them for a list of texts, an iterator for a generator or a dataset. Permuting the labels
     changes nothing, to the last bit.
 
-    With `dtype="auto"`, which is what `pipeline` passes by default, a model that was saved in float32 runs in bfloat16
-    on CPUs that have instructions for it (AVX512-BF16, AMX), about three times as fast; `dtype="float32"` keeps it.
+    The model inside the package, and any whose config says `prefer_bfloat16`, runs in bfloat16 on CPUs that have
+    instructions for it (AVX512-BF16, AMX), unless a `dtype` is passed; others run in the precision of their file.
 
     Example:
 
@@ -99,8 +99,10 @@ class UniMCZeroShotPipeline(Pipeline):
             check_positive("batch_size", kwargs["batch_size"])
         super().__init__(model, tokenizer=tokenizer, **kwargs)  # type: ignore[arg-type]
         self.model.eval()
-        loaded_as_it_is = getattr(self.model, "dtype_is_auto", False) and self.model.dtype == torch.float32
-        self._is_rounded = loaded_as_it_is and _is_fast_in_bfloat16(self.device)
+        is_float32_by_default = getattr(self.model, "dtype_is_auto", False) and self.model.dtype == torch.float32
+        self._is_rounded = (
+            is_float32_by_default and self.model.config.prefer_bfloat16 and _is_fast_in_bfloat16(self.device)
+        )
         if self._is_rounded:
             self.model.to(torch.bfloat16)
 
