@@ -62,6 +62,11 @@ class LoopbackHub:
             commits[digest] = files
             return digest
 
+    def add(self, repo_id: str, path: str, content: bytes) -> str:
+        """Commit one file and return the new hash."""
+        file = {"path": path, "content": base64.b64encode(content).decode()}
+        return self.commit(repo_id, [{"key": "file", "value": file}])
+
 
 class _Handler(BaseHTTPRequestHandler):
     hub: LoopbackHub

@@ -2,6 +2,7 @@
 
 python -m unimc_hf "Stocks fell sharply." "The home team won." --labels business sports politics
 python -m unimc_hf                                              # a few examples of every kind of question
+unimc verify FOLDER_OR_REPO                                     # is its code this package's? runs none of it
 """
 
 from __future__ import annotations
@@ -63,6 +64,11 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command and return its exit code: 0, or 2 for wrong arguments."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if arguments[:1] == ["verify"]:
+        from .verify_code import main as verify
+
+        return verify(arguments[1:])
     parser = build_parser()
     options = parser.parse_args(arguments)
     if bool(options.texts) != bool(options.labels):
