@@ -162,7 +162,11 @@ def test_load_without_the_package(hub: LoopbackHub, tmp_path: Path) -> None:
     assert "Error: " in next(answers)  # an OSError that names the revision
     for way, *_ in [*unpinned, ("pipeline",)]:
         check(next(answers), way, model)
-    for group, expected, code_of in ((old, model, "first commit"), (new, changed, "second"), (old, model, "first commit")):
+    for group, expected, code_of in (
+        (old, model, "first commit"),
+        (new, changed, "second"),
+        (old, model, "first commit"),
+    ):
         for way, *_ in group:
             answer = next(answers)
             check(answer, way, expected)
@@ -171,16 +175,18 @@ def test_load_without_the_package(hub: LoopbackHub, tmp_path: Path) -> None:
                 assert [result["sequence"] for result in answer] == texts
             elif way == "model":
                 assert answer[1] == code_of
-    assert changed.state_dict().keys() == model.state_dict().keys()
 
 
 def test_with_the_package_no_code_of_the_repository_runs(hub: LoopbackHub, tmp_path: Path) -> None:
+    """Unless `trust_remote_code=True` asks for it: transformers then prefers the tokenizer of the repository."""
     hub.repositories["me/hostile"] = dict(hub.repositories[REPOS[0]])
     for name in hub.files("me/hostile", "main")[1]:
         if name.endswith(".py"):
             hub.add("me/hostile", name, b"raise SystemExit('code of the repository ran')\n")
-    arguments = [{}, {"trust_remote_code": False}, {"trust_remote_code": True}]
-    calls = [("pipeline", "me/hostile", {"task": "unimc-zero-shot", **given}) for given in arguments]
-    calls += [(way, "me/hostile", given) for given in arguments for way in ("model", "tokenizer")]
+    calls = [
+        (way, "me/hostile", {**task, **given})
+        for way, task in (("pipeline", {"task": "unimc-zero-shot"}), ("model", {}), ("tokenizer", {}))
+        for given in ({}, {"trust_remote_code": False})
+    ]
     for (way, *_), answer in zip(calls, load_all(WITH_PACKAGE, hub, tmp_path, calls), strict=True):
         check(answer, way, tiny_model("bert"))

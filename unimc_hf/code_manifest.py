@@ -1,7 +1,7 @@
 """The list of code files that goes beside saved code: names, SHA-256 and the version of the package they come from.
 
-It says what was saved, so that a later change shows. It is no proof of origin, because whoever changes a file can change
-its line here too: `verify_code` compares with the installed package instead.
+It says what was saved, so that a later change shows. It is no proof of origin, because whoever changes a file can
+change its line here too: `verify_code` compares with the installed package instead.
 """
 
 from __future__ import annotations

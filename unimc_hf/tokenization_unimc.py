@@ -287,7 +287,7 @@ class UniMCTokenizer(PreTrainedTokenizerFast):
         return padded
 
     def _save_pretrained(self, save_directory: str | os.PathLike, *args: Any, **kwargs: Any) -> tuple[str, ...]:
-        # Only so that the whole code counts as imports of this file, and a repository never holds parts of two versions.
+        # Only so that the whole code counts as imports of this file: no repository gets parts of two versions.
         from .modeling_unimc import UniMCForMultipleChoice  # noqa: F401
 
         # `save_pretrained` calls this after it has copied the code and before it uploads.
