@@ -10,8 +10,7 @@ from types import ModuleType
 import pytest
 import torch
 from huggingface_hub import ModelCard
-from loopback_hub import LoopbackHub
-from test_hub import run
+from loopback_hub import LoopbackHub, run
 from tiny_models import TEXT_CONFIGS
 from transformers import MODEL_FOR_MASKED_LM_MAPPING, pipeline
 

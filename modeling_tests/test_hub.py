@@ -2,15 +2,12 @@
 
 import hashlib
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from loopback_hub import LoopbackHub
+from loopback_hub import LoopbackHub, run
 from safetensors.torch import load, save
 from tiny_models import tiny_config, tiny_model, tiny_tokenizer
 
@@ -51,21 +48,6 @@ for way, repo, arguments in calls:
     print("\\nANSWER " + json.dumps(answer))
 """
 WITHOUT_PACKAGE, WITH_PACKAGE = "sys.modules['unimc_hf'] = None", "import unimc_hf"
-
-
-def run(
-    program: str, hub: LoopbackHub, home: Path, *arguments: str, stdin: object = None
-) -> subprocess.CompletedProcess:
-    environment = {k: v for k, v in os.environ.items() if not k.startswith("HF_")}
-    environment |= {"HF_ENDPOINT": hub.url, "HF_TOKEN": "hf_loopback", "HF_HOME": str(home), "NO_PROXY": "127.0.0.1"}
-    return subprocess.run(
-        [sys.executable, "-c", program, *arguments],
-        input=json.dumps(stdin),
-        capture_output=True,
-        text=True,
-        env=environment,
-        timeout=900,
-    )
 
 
 def load_all(first_line: str, hub: LoopbackHub, home: Path, calls: list[tuple[str, str, dict]]) -> list[Any]:

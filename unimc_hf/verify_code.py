@@ -86,7 +86,7 @@ def verify_folder(folder: Path, listed: list[str] | None = None) -> list[Finding
     readable = present - {finding.file for finding in findings if finding.status == "link"}
     needed: set[str] = set()
     for name in sorted(readable):
-        if name.lower().endswith(".json"):
+        if name.lower().endswith(".json") and name != CODE_MANIFEST:
             found, modules = _read_references(root, name, package)
             findings += found
             needed |= modules
@@ -180,8 +180,9 @@ def _references(content: Any) -> Iterator[tuple[str, str]]:
         elif isinstance(value, dict):
             for key, item in value.items():
                 # Of a pipeline's entry only `impl` is a class of the repository, the others are transformers' own.
-                is_own = where == "custom_pipelines" and key != "impl" and not isinstance(item, dict)
-                stack.append((item, key if key in ("auto_map", "custom_pipelines") else "" if is_own else where))
+                of_transformers = where == "custom_pipelines" and key != "impl" and not isinstance(item, dict)
+                inner = "" if of_transformers else where
+                stack.append((item, key if key in ("auto_map", "custom_pipelines") else inner))
 
 
 def _read_manifest(root: Path, readable: set[str], needed: set[str]) -> list[Finding]:
@@ -206,7 +207,10 @@ def _read_manifest(root: Path, readable: set[str], needed: set[str]) -> list[Fin
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command. Exit code 0: nothing but the package's own code; 1: something else; 2: could not be checked."""
-    parser = argparse.ArgumentParser(prog="unimc verify", description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(
+        prog="unimc verify",
+        description="Compare the code in a folder or Hub repository with the installed package, and run none of it.",
+    )
     parser.add_argument("folder_or_repo", help="folder, or name of a Hub repository")
     parser.add_argument("--revision", help="branch, tag or commit of the Hub repository")
     options = parser.parse_args(arguments)
