@@ -8,9 +8,13 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import os
 import re
+import subprocess
+import sys
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from urllib.parse import unquote, urlparse
 
 
@@ -61,6 +65,27 @@ class LoopbackHub:
             digest = hashlib.sha1(f"{len(commits)}{repo_id}".encode()).hexdigest()
             commits[digest] = files
             return digest
+
+    def add(self, repo_id: str, path: str, content: bytes) -> str:
+        """Commit one file and return the new hash."""
+        file = {"path": path, "content": base64.b64encode(content).decode()}
+        return self.commit(repo_id, [{"key": "file", "value": file}])
+
+
+def run(
+    program: str, hub: LoopbackHub, home: Path, *arguments: str, stdin: object = None
+) -> subprocess.CompletedProcess:
+    """Run a program in a new interpreter that knows no other Hub and has its own cache."""
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("HF_")}
+    environment |= {"HF_ENDPOINT": hub.url, "HF_TOKEN": "hf_loopback", "HF_HOME": str(home), "NO_PROXY": "127.0.0.1"}
+    return subprocess.run(
+        [sys.executable, "-c", program, *arguments],
+        input=json.dumps(stdin),
+        capture_output=True,
+        text=True,
+        env=environment,
+        timeout=900,
+    )
 
 
 class _Handler(BaseHTTPRequestHandler):

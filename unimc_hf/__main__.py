@@ -3,6 +3,7 @@
 python -m unimc_hf "Stocks fell sharply." "The home team won." --labels business sports politics
 python -m unimc_hf --file in.csv --column text --labels good bad --output out.csv
 python -m unimc_hf                                              # a few examples of every kind of question
+unimc verify FOLDER_OR_REPO                                     # is its code this package's? runs none of it
 
 Exit codes: 0; 1 where lines of a file could not be read and were left out; 2 for wrong arguments.
 """
@@ -71,6 +72,11 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command and return its exit code: see the module's docstring."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if arguments[:1] == ["verify"]:
+        from .verify_code import main as verify
+
+        return verify(arguments[1:])
     parser = build_parser()
     options = parser.parse_args(arguments)
     if options.file and options.texts:

@@ -13,6 +13,8 @@ from typing import Any
 
 from transformers import AutoConfig, PreTrainedConfig
 
+from .code_manifest import write_code_manifest
+
 # Encoders whose only sense of order is `position_ids`, so that permuting the options permutes the scores exactly.
 ORDER_INVARIANT_MODEL_TYPES = (
     "albert",
@@ -203,6 +205,11 @@ class UniMCConfig(PreTrainedConfig):
     def to_dict(self) -> dict[str, Any]:
         """The configuration as a dict, always with what loading it as remote code needs."""
         return {**super().to_dict(), "auto_map": dict(AUTO_MAP), "custom_pipelines": dict(CUSTOM_PIPELINES)}
+
+    def save_pretrained(self, save_directory: str | os.PathLike, *args: Any, **kwargs: Any) -> None:
+        """As in transformers. A model saves it after its code and before an upload: the moment for the manifest."""
+        write_code_manifest(save_directory)
+        super().save_pretrained(save_directory, *args, **kwargs)
 
     @classmethod
     def get_config_dict(

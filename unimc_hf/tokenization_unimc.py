@@ -19,6 +19,7 @@ import torch
 from transformers import AutoTokenizer, BatchEncoding, BertTokenizer, PreTrainedTokenizerFast
 from transformers.utils import cached_file
 
+from .code_manifest import write_code_manifest
 from .option_inputs import DEFAULT_MAX_LENGTH, EncodedText, OptionInputs, check_option_inputs, lay_out
 
 # The words that a published model was trained to write at a right and at a wrong option.
@@ -284,6 +285,14 @@ class UniMCTokenizer(PreTrainedTokenizerFast):
             left = (kwargs.get("padding_side") or self.padding_side) == "left"
             padded["option_ids"] = filler + option_ids if left else option_ids + filler
         return padded
+
+    def _save_pretrained(self, save_directory: str | os.PathLike, *args: Any, **kwargs: Any) -> tuple[str, ...]:
+        # Only so that the whole code counts as imports of this file: no repository gets parts of two versions.
+        from .modeling_unimc import UniMCForMultipleChoice  # noqa: F401
+
+        # `save_pretrained` calls this after it has copied the code and before it uploads.
+        write_code_manifest(save_directory)
+        return super()._save_pretrained(save_directory, *args, **kwargs)
 
     def __deepcopy__(self, memo: dict) -> UniMCTokenizer:
         clone = object.__new__(type(self))
