@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import tempfile
 from pathlib import Path
@@ -37,7 +38,7 @@ from unimc_hf.trainer_unimc import UniMCTrainer
 
 
 def with_fewer_layers(model: UniMCForMultipleChoice, layers: int) -> UniMCForMultipleChoice:
-    """The model with `layers` of its layers, evenly spaced, the first and the last one among them.
+    """The model with `layers` of its layers, evenly spaced from the first to the last.
 
     Raises:
         ValueError: if it has not as many, or they cannot be told from its other parts.
@@ -54,9 +55,12 @@ def with_fewer_layers(model: UniMCForMultipleChoice, layers: int) -> UniMCForMul
     if len(stacks) != 1:
         raise ValueError(f"`layers`: cannot tell the layers of a {model.config.text_config.model_type} from its parts.")
     parent, name = stacks[0]
-    kept = np.linspace(count - 1 if layers == 1 else 0, count - 1, layers).round().astype(int)
+    kept = np.linspace(0, count - 1, layers).round().astype(int)
     setattr(parent, name, nn.ModuleList(getattr(parent, name)[i] for i in kept))
-    model.config.text_config.num_hidden_layers = layers
+    config = model.config.text_config
+    config.num_hidden_layers = layers
+    if getattr(config, "layer_types", None):  # what kind of attention each layer has
+        config.layer_types = [config.layer_types[i] for i in kept]
     return model
 
 
@@ -147,7 +151,7 @@ def main() -> None:
         rows = read_jsonl(path, limit=options.limit, seed=options.seed)
         if len(rows) <= options.test_rows:
             parser.error(f"{path} has {len(rows)} rows, no more than --test-rows")
-        # every so-manieth row, since files may be sorted
+        # evenly spread, since files may be sorted
         chosen = set(np.linspace(0, len(rows) - 1, options.test_rows).round().astype(int).tolist())
         test += [row for i, row in enumerate(rows) if i in chosen]
         train += [row for i, row in enumerate(rows) if i not in chosen]
@@ -173,8 +177,7 @@ def main() -> None:
         num_train_epochs=options.epochs,
         learning_rate=options.learning_rate,
         per_device_train_batch_size=options.batch_size,
-        warmup_ratio=0.1,
-        max_grad_norm=1.0,
+        warmup_steps=math.ceil(0.1 * options.epochs * len(train) / options.batch_size),
     )
     figures["student after"] = measure(pipeline, choices, test)
     pipeline.save_pretrained(str(options.output))
