@@ -32,7 +32,10 @@ class DataCollatorForUniMC:
         distractor_probability (`float`, *optional*, defaults to 0.0): share of the examples that get some.
         max_choices (`int`, *optional*, defaults to 20): how long a menu may become by that.
         pad_to_multiple_of (`int`, *optional*): as in the tokenizer.
-        seed (`int`, *optional*): makes the masking and the distractors reproducible.
+        seed (`int`, *optional*): makes the masking and the distractors reproducible. After `set_epoch`, which
+            [`UniMCTrainer`] calls, what is drawn for an example depends on the seed, the epoch and the example alone:
+            the same on any number of processes or workers, in any batch, and in a run that was resumed. Otherwise
+            it depends on what was drawn before.
 
     Each example is a dict with `options` (`list[str]`), and where it has them `text`, `text_pair`, `question`
     (`str`), `label` (`int`: the right option; or one number per option, 1 for right and 0 for wrong) and
@@ -57,17 +60,19 @@ class DataCollatorForUniMC:
     max_choices: int = 20
     pad_to_multiple_of: int | None = None
     seed: int | None = None
-    _random: random.Random = field(init=False, repr=False)
-    _generator: torch.Generator = field(init=False, repr=False)
+    _random: random.Random | None = field(init=False, repr=False)
+    _epoch: int | None = field(init=False, repr=False, default=None)
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.distractor_probability <= 1.0:
             raise ValueError(f"`distractor_probability` must be in [0, 1], got {self.distractor_probability}.")
         if self.distractor_probability and not self.distractor_options:
             raise ValueError("`distractor_probability` needs `distractor_options` to draw from.")
-        self._random = random.Random(self.seed)
-        self._generator = torch.Generator()
-        self._generator.manual_seed(self._random.getrandbits(62) if self.seed is not None else torch.seed())
+        self._random = None if self.seed is None else random.Random(self.seed)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Draw anew for every example from here on, reproducibly; see `seed`."""
+        self._epoch = epoch
 
     def __call__(self, features: Sequence[dict[str, Any]]) -> dict[str, torch.Tensor]:
         """
@@ -84,7 +89,11 @@ class DataCollatorForUniMC:
             ValueError: if an example has no `options`, if only some have a label, or if a label or `option_probs`
                 does not match its options.
         """
-        examples = [self._widen(example) for example in features]
+        for example in features:
+            if not example.get("options"):
+                raise ValueError("An example has no `options`. Each needs a list of strings there.")
+        rngs = [self._rng(example) for example in features]
+        examples = [self._widen(example, rng) for example, rng in zip(features, rngs)]
         batch: dict[str, torch.Tensor] = dict(
             self.tokenizer(
                 [example.get("text") or "" for example in examples],
@@ -104,15 +113,20 @@ class DataCollatorForUniMC:
         if option_probs is not None:
             batch["option_probs"] = option_probs
         if self.mlm:
-            batch["input_ids"], batch["mlm_target_ids"] = self.mask_text(batch)
+            batch["input_ids"], batch["mlm_target_ids"] = self.mask_text(batch, rngs)
         return batch
 
-    def _widen(self, example: dict[str, Any]) -> dict[str, Any]:
-        if not example.get("options"):
-            raise ValueError("An example has no `options`. Each needs a list of strings there.")
-        if not self.distractor_probability or self._random.random() >= self.distractor_probability:
+    def _rng(self, example: dict[str, Any]) -> random.Random:
+        """What all that is random about an example is drawn from."""
+        if self._epoch is None:  # `random` itself is what `set_seed` seeds, and PyTorch in every worker
+            return random.Random((self._random or random).getrandbits(64))
+        text = [example.get(name) for name in ("text", "text_pair", "question")]
+        return random.Random(repr((self.seed, self._epoch, text, list(example["options"]))))
+
+    def _widen(self, example: dict[str, Any], rng: random.Random) -> dict[str, Any]:
+        if not self.distractor_probability or rng.random() >= self.distractor_probability:
             return example
-        return add_distractors(example, self.distractor_options, self.max_choices, self._random)
+        return add_distractors(example, self.distractor_options, self.max_choices, rng)
 
     def _labels(self, examples: Sequence[dict[str, Any]], num_choices: int) -> torch.Tensor | None:
         labels: list[Any] = [example.get("label") for example in examples]
@@ -149,23 +163,29 @@ class DataCollatorForUniMC:
             rows[row, : len(probs)] = torch.as_tensor(probs)
         return rows
 
-    def mask_text(self, batch: dict[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
+    def mask_text(
+        self, batch: dict[str, torch.Tensor], rngs: Sequence[random.Random]
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         """BERT's masking (80 % `[MASK]`, 10 % a random token, 10 % unchanged) of what follows the options.
+
+        Args:
+            batch: of the tokenizer.
+            rngs: one per example; a row's masking does not depend on the others, nor on the padding.
 
         Returns:
             New `input_ids` and the `mlm_target_ids`, -100 where nothing was chosen, both of the batch's shape.
         """
         input_ids = batch["input_ids"].clone()
-        size, length = input_ids.shape
-        draw = torch.multinomial(torch.tensor(MLM_RATE_WEIGHTS), size, replacement=True, generator=self._generator)
-        rates = torch.tensor(MLM_RATES)[draw].unsqueeze(1)
+        rates = torch.tensor([rng.choices(MLM_RATES, MLM_RATE_WEIGHTS)[0] for rng in rngs]).unsqueeze(1)
+        generators = [torch.Generator().manual_seed(rng.getrandbits(63)) for rng in rngs]
+        draws = torch.stack([torch.rand(input_ids.shape[1], 3, generator=generator) for generator in generators])
+        choice, fate, random_token = draws.unbind(-1)
         special = torch.isin(input_ids, torch.tensor(self.tokenizer.all_special_ids))
         is_text = (batch["token_type_ids"] == 0) & batch["attention_mask"].bool() & ~special
-        chosen = is_text & (torch.rand(size, length, generator=self._generator) < rates)
+        chosen = is_text & (choice < rates)
         mlm_target_ids = torch.where(chosen, input_ids, -100)
 
-        fate = torch.rand(size, length, generator=self._generator)
-        random_ids = torch.randint(len(self.tokenizer), (size, length), generator=self._generator)
+        random_ids = (random_token * len(self.tokenizer)).long()
         input_ids = torch.where(chosen & (fate < 0.8), self.tokenizer.mask_token_id, input_ids)
         input_ids = torch.where(chosen & (fate >= 0.9), random_ids, input_ids)
         return input_ids, mlm_target_ids
