@@ -156,7 +156,6 @@ def test_in_a_browser(url: str) -> None:
 
 
 def test_the_picture_is_that_of_the_example() -> None:
-    sys.path.insert(0, str(ROOT / "examples"))
     import draw_layout
     from tiny_models import tiny_tokenizer
 

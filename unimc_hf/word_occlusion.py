@@ -11,6 +11,8 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
+from .evaluation_unimc import scores_in_order
+
 # A word is what stands between white space; Chinese and Japanese, which write none, go character by character.
 _WORD = re.compile(r"[\u3040-\u30ff\u3400-\u9fff]|[^\s\u3040-\u30ff\u3400-\u9fff]+")
 
@@ -35,7 +37,8 @@ def word_effects(pipeline: Any, text: str, label: str, **arguments: Any) -> list
     Measure how much each word of a text adds to the score of one label.
 
     Costs one more text per word, batched like any list of texts. With `multi_label=False` the scores add up to 1, so
-    a word may raise a label by lowering another one.
+    a word may raise a label by lowering another one. Load the pipeline with `dtype="float32"` where effects of about
+    0.001 matter: that much is rounding in bfloat16.
 
     Args:
         pipeline ([`UniMCZeroShotPipeline`]): the classifier.
@@ -54,18 +57,12 @@ def word_effects(pipeline: Any, text: str, label: str, **arguments: Any) -> list
     words = find_words(text)
     if not words:
         raise ValueError("`text` has no words to leave out.")
-    whole = _scores(pipeline(text, threshold=None, top_k=None, **arguments))
-    if label not in whole:
-        raise ValueError(f"`label` {label!r} is none of the labels: {', '.join(map(repr, whole))}.")
+    whole = pipeline(text, threshold=None, top_k=None, **arguments)
+    if label not in whole["labels"]:
+        raise ValueError(f"`label` {label!r} is none of the labels: {', '.join(map(repr, whole['labels']))}.")
     without = pipeline([text[:start] + text[end:] for start, end in words], threshold=None, top_k=None, **arguments)
-    return [
-        WordEffect(text[start:end], start, end, whole[label] - _scores(result)[label])
-        for (start, end), result in zip(words, without)
-    ]
-
-
-def _scores(result: dict[str, Any]) -> dict[str, float]:
-    return dict(zip(result["labels"], result["scores"]))
+    score, *scores = [scores_in_order(result, [label])[0] for result in (whole, *without)]
+    return [WordEffect(text[start:end], start, end, score - rest) for (start, end), rest in zip(words, scores)]
 
 
 __all__ = ["WordEffect", "find_words", "word_effects"]

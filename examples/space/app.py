@@ -52,7 +52,8 @@ all look weak, words that only work together each get the whole effect, and a te
 never seen the like of. A score near 0 or 1 hardly moves whatever is left out. At most {MAX_WORDS} words.
 """
 
-classify = pipeline("unimc-zero-shot", model=os.environ.get("MODEL", DEFAULT_MODEL))
+# float32: the effects of words are shown to three digits.
+classify = pipeline("unimc-zero-shot", model=os.environ.get("MODEL", DEFAULT_MODEL), dtype="float32")
 
 
 @contextmanager
