@@ -42,8 +42,8 @@ At most {MAX_TEXT} characters of text and {MAX_LABELS} labels.
 """
 ABOUT_LAYOUT = """
 Every option stands behind a `[MASK]` of its own, where the model may write *yes*. Options start again at position 1
-and cannot see each other, so their order changes nothing. This is the mask of *your* example, not how strongly the
-model attends.
+and cannot see each other, so their order changes nothing (the pipeline sorts them; here they are as you wrote them).
+This is who may attend to whom in *your* example, not how strongly the model attends.
 """
 ABOUT_WORDS = f"""
 Each word is left out in turn and the model is asked again: red words raised the score of the label, blue ones lowered
