@@ -110,6 +110,12 @@ class MasterWeightAdamW(torch.optim.AdamW):
                 parameter.copy_(saved)
 
 
+def check_training_arguments(args: TrainingArguments) -> None:
+    """Raise a `ValueError` for what no trainer can do with menus of different lengths."""
+    if args.label_smoothing_factor:
+        raise ValueError("`label_smoothing_factor` must be 0: it would give weight to options that do not exist.")
+
+
 class UniMCTrainer(Trainer):
     """
     Args:
@@ -128,8 +134,7 @@ class UniMCTrainer(Trainer):
         self.lengths = lengths
         self.tokens_per_batch = tokens_per_batch
         super().__init__(*args, **kwargs)
-        if self.args.label_smoothing_factor:
-            raise ValueError("`label_smoothing_factor` must be 0: it would give weight to options that do not exist.")
+        check_training_arguments(self.args)
 
     def get_train_dataloader(self) -> DataLoader:
         if self.lengths is None or self.train_dataset is None:
@@ -170,4 +175,4 @@ class UniMCTrainer(Trainer):
         return optimizer_class, optimizer_kwargs
 
 
-__all__ = ["MasterWeightAdamW", "TokenBudgetBatchSampler", "UniMCTrainer"]
+__all__ = ["MasterWeightAdamW", "TokenBudgetBatchSampler", "UniMCTrainer", "check_training_arguments"]
