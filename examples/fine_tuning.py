@@ -71,7 +71,7 @@ def make_trainer(model: Any, args: TrainingArguments, **kwargs: Any) -> Trainer:
     return Trainer(model=model, args=args, optimizer_cls_and_kwargs=optimizer, **kwargs)
 
 
-def make_collator(tokenizer: UniMCTokenizer, max_length: int = 512, mlm: bool = False, seed: int = 0) -> Any:
+def make_collator(tokenizer: UniMCTokenizer, max_length: int | None = None, mlm: bool = False, seed: int = 0) -> Any:
     """The collator; lengths are multiples of 8, so that matrix shapes come again."""
     return DataCollatorForUniMC(tokenizer, max_length=max_length, mlm=mlm, pad_to_multiple_of=8, seed=seed)
 

@@ -73,7 +73,9 @@ class DataArguments:
     hypothesis_template: str = field(default="{}", metadata={"help": "how a label name becomes an option"})
     validation_split: float = field(default=0.0, metadata={"help": "share of the training rows to evaluate on"})
     max_samples: int | None = field(default=None, metadata={"help": "at most so many rows of every file, for a trial"})
-    max_length: int = field(default=512, metadata={"help": "most tokens of an example; texts are cut"})
+    max_length: int | None = field(
+        default=None, metadata={"help": "most tokens of an example; default: what the model has positions for"}
+    )
     mlm: bool = field(default=False, metadata={"help": "also learn masked tokens of the text, to pre-train"})
     early_stopping_patience: int = field(
         default=0, metadata={"help": "stop after so many evaluations without a better one"}
