@@ -26,14 +26,13 @@ from pathlib import Path
 
 os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 
-from few_shot_cells import Cells, cell_text, shots_of
+from few_shot_cells import Cells, Shots, print_tables, shots_of
 from few_shot_data import load_data_set
 from few_shot_methods import Contender, FewShotSettings, linear_head, setfit, unimc
 from transformers import HfArgumentParser
 from transformers.utils import logging
 
 import unimc_hf
-from unimc_hf.__main__ import format_table
 
 METHODS = ("unimc", "setfit", "linear")
 
@@ -66,14 +65,14 @@ def contenders(arguments: FewShotArguments, settings: FewShotSettings) -> list[C
     return found
 
 
-def run(arguments: FewShotArguments, settings: FewShotSettings, files: list[str]) -> Cells:
-    """All cells, in the JSON file."""
+def run(arguments: FewShotArguments, settings: FewShotSettings, files: list[str]) -> tuple[Cells, list[Shots]]:
+    """All cells, which the JSON file has too, and the numbers of shots."""
     data_sets = [load_data_set(path) for path in files]
     shots = [shots_of(word) for word in arguments.shots]
     logging.disable_progress_bar()
     cells = Cells(arguments.output, settings)
     cells.run(contenders(arguments, settings), data_sets, shots, range(arguments.seeds), settings)
-    return cells
+    return cells, shots
 
 
 def parse(description: str | None, argument_class: type = FewShotArguments) -> tuple:
@@ -86,20 +85,8 @@ def parse(description: str | None, argument_class: type = FewShotArguments) -> t
 
 def main() -> None:
     arguments, settings, files = parse(__doc__)
-    cells = run(arguments, settings, files)
-    shots = [shots_of(word) for word in arguments.shots]
-    for data_set in [*cells.columns(), None]:
-        rows: list[tuple[str, ...]] = [
-            ("method", *(f"{count} per label" if count != "all" else "all" for count in shots))
-        ]
-        for method in cells.content["contenders"]:
-            rows.append((method, *(cell_text(cells.spread(method, data_set, count)) for count in shots)))
-        print(
-            f"\n{data_set or 'mean of the data sets'}: accuracy, mean ± standard deviation of {arguments.seeds} seeds"
-        )
-        print(format_table(rows))
-    collapses = sum(cell.get("collapses", 0) for cell in cells.content["cells"])
-    print(f"\ntrainings of UniMC that collapsed and were repeated: {collapses}")
+    cells, shots = run(arguments, settings, files)
+    print_tables(cells, shots, arguments.seeds)
 
 
 if __name__ == "__main__":

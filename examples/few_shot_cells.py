@@ -13,6 +13,7 @@ from typing import Any
 from few_shot_data import ALL, DataSet, split, take
 from few_shot_methods import Contender, FewShotSettings
 
+from unimc_hf.__main__ import format_table
 from unimc_hf.evaluation_unimc import evaluate
 
 ZERO = 0  # shots: no training
@@ -108,6 +109,25 @@ def shots_of(word: str) -> Shots:
     return word if word == ALL else int(word)
 
 
-def cell_text(spread: dict | None) -> str:
-    """`0.712 ± 0.031`, and `-` where there is nothing."""
-    return "-" if spread is None else f"{spread['mean']:.3f} ± {spread['deviation']:.3f}"
+def shots_text(shots: Shots) -> str:
+    """What a column of figures is called."""
+    return {ZERO: "zero-shot", ALL: "fine-tuned on all"}.get(shots, f"few-shot, {shots} per label")
+
+
+def table(cells: Cells, shots: Sequence[Shots], data_set: str | None) -> list[tuple[str, ...]]:
+    """A row per method: its size, and its accuracy after so many shots, of one data set or of the mean of all."""
+    rows: list[tuple[str, ...]] = [("method", "parameters", *map(shots_text, shots))]
+    for method, facts in cells.content["contenders"].items():
+        spreads = [cells.spread(method, data_set, count) for count in shots]
+        scores = ["-" if s is None else f"{s['mean']:.3f} ± {s['deviation']:.3f}" for s in spreads]
+        rows.append((method, f"{facts['parameters'] / 1e6:.1f}M", *scores))
+    return rows
+
+
+def print_tables(cells: Cells, shots: Sequence[Shots], seeds: int) -> None:
+    """The table of every data set, then of their mean."""
+    for data_set in [*cells.columns(), None]:
+        print(f"\n{data_set or 'mean of the data sets'}: accuracy, mean ± standard deviation of {seeds} seeds")
+        print(format_table(table(cells, shots, data_set)))
+    collapses = sum(cell.get("collapses", 0) for cell in cells.content["cells"])
+    print(f"\ntrainings of UniMC that collapsed and were repeated: {collapses}")

@@ -14,7 +14,15 @@ import numpy as np
 import torch
 from few_shot_data import right_class
 from fine_tuning import load_for_training, make_collator, make_trainer, training_dtype
-from transformers import AutoModel, AutoModelForSequenceClassification, AutoTokenizer, TrainingArguments, set_seed
+from transformers import (
+    AutoModel,
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    PrinterCallback,
+    ProgressCallback,
+    TrainingArguments,
+    set_seed,
+)
 
 import unimc_hf
 from unimc_hf import UniMCZeroShotPipeline
@@ -143,10 +151,11 @@ def setfit(backbone: str, settings: FewShotSettings) -> Contender:
     which belong together, then a logistic regression learns the labels. Embeddings are scaled to length 1, as those
     of the published all-MiniLM-L6-v2 are."""
     import setfit as library  # not at the top: the script works without it when it is not asked for
-    from datasets import Dataset
+    from datasets import Dataset, disable_progress_bars
     from sentence_transformers import SentenceTransformer
 
     library.logging.set_verbosity_error()
+    disable_progress_bars()
 
     def fit(train: list[Example], num_classes: int, seed: int) -> tuple[Classifier, dict[str, Any]]:
         set_seed(seed)
@@ -167,10 +176,11 @@ def setfit(backbone: str, settings: FewShotSettings) -> Contender:
                 report_to="none",
                 save_strategy="no",
                 logging_strategy="no",
+                logging_first_step=False,
                 show_progress_bar=False,
             )
             trainer = library.Trainer(model=model, args=arguments, train_dataset=Dataset.from_dict(rows))
-            trainer.st_trainer.args.disable_tqdm = True
+            trainer.pop_callback(ProgressCallback)
             trainer.train()
         seen = [int(c) for c in model.model_head.classes_]
 
@@ -211,6 +221,7 @@ def train_quietly(
             dataloader_pin_memory=torch.cuda.is_available(),
         )
         trainer = make_trainer(model, args, train_dataset=train, data_collator=data_collator)
+        trainer.remove_callback(PrinterCallback)
         return trainer.train().training_loss
 
 

@@ -19,10 +19,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from few_shot import FewShotArguments, parse, run
-from few_shot_cells import ZERO, Cells, Shots, cell_text
+from few_shot_cells import Cells, Shots, print_tables, shots_text, table
 from few_shot_data import ALL
-
-from unimc_hf.__main__ import format_table
 
 
 @dataclass
@@ -34,20 +32,6 @@ class TriangleArguments(FewShotArguments):
     markdown: Path | None = field(default=None, metadata={"help": "file for the table of means, for a README"})
 
 
-def corner(shots: Shots) -> str:
-    """What a corner of the triangle is called."""
-    return {ZERO: "zero-shot", ALL: "fine-tuned"}.get(shots, f"few-shot, {shots} per label")
-
-
-def table(cells: Cells, shots: list[Shots], data_set: str | None) -> list[tuple[str, ...]]:
-    """A row per method: its size, and its accuracy at each corner, of one data set or of the mean of all."""
-    rows: list[tuple[str, ...]] = [("method", "parameters", *map(corner, shots))]
-    for method, facts in cells.content["contenders"].items():
-        scores = [cell_text(cells.spread(method, data_set, count)) for count in shots]
-        rows.append((method, f"{facts['parameters'] / 1e6:.1f}M", *scores))
-    return rows
-
-
 def draw(cells: Cells, shots: list[Shots], path: Path) -> None:
     """A panel per data set and one for their mean: a line per method over the corners, its seeds' range as a bar."""
     import matplotlib
@@ -57,7 +41,7 @@ def draw(cells: Cells, shots: list[Shots], path: Path) -> None:
 
     panels = [*cells.columns(), None]
     figure, axes = plt.subplots(1, len(panels), figsize=(2.6 * len(panels), 3.6), sharey=True, layout="constrained")
-    for panel, data_set in zip(axes if len(panels) > 1 else [axes], panels):
+    for panel, data_set in zip(axes, panels):
         for method, facts in cells.content["contenders"].items():
             found = [(i, cells.spread(method, data_set, count)) for i, count in enumerate(shots)]
             points = [(i, spread) for i, spread in found if spread is not None]
@@ -66,27 +50,20 @@ def draw(cells: Cells, shots: list[Shots], path: Path) -> None:
             above = [spread["most"] - spread["mean"] for _, spread in points]
             label = f"{method}, {facts['parameters'] / 1e6:.1f}M"
             panel.errorbar([i for i, _ in points], means, [below, above], marker="o", capsize=2, label=label)
-        panel.set_xticks(range(len(shots)), [corner(count).replace(", ", "\n") for count in shots], fontsize=7)
+        panel.set_xticks(range(len(shots)), [shots_text(count).replace(", ", "\n") for count in shots], fontsize=7)
         panel.set_xlim(-0.3, len(shots) - 0.7)
         panel.set_title(data_set or "mean", fontsize=10)
         panel.spines[["top", "right"]].set_visible(False)
     figure.supylabel("accuracy", fontsize=10)
-    handles, labels = (axes if len(panels) > 1 else [axes])[0].get_legend_handles_labels()
+    handles, labels = axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, frameon=False, fontsize=8, loc="outside lower center", ncols=3)
     figure.savefig(path, dpi=160)
 
 
 def main() -> None:
-    from few_shot_cells import shots_of
-
     arguments, settings, files = parse(__doc__, TriangleArguments)
-    cells = run(arguments, settings, files)
-    shots = [shots_of(word) for word in arguments.shots]
-    for data_set in [*cells.columns(), None]:
-        print(
-            f"\n{data_set or 'mean of the data sets'}: accuracy, mean ± standard deviation of {arguments.seeds} seeds"
-        )
-        print(format_table(table(cells, shots, data_set)))
+    cells, shots = run(arguments, settings, files)
+    print_tables(cells, shots, arguments.seeds)
     if arguments.markdown:
         head, *rows = table(cells, shots, None)
         lines = [head, ("---",) * len(head), *rows]

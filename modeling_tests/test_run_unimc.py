@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from loopback_hub import LoopbackHub
 from tiny_models import tiny_config, tiny_tokenizer
 from transformers import EvalPrediction, pipeline, set_seed
@@ -157,6 +158,22 @@ def test_a_stale_calibration_is_dropped_and_parts_can_be_frozen(model_folder: st
     assert model.config.softmax_temperature == 1.0
     frozen = [name for name, parameter in model.named_parameters() if not parameter.requires_grad]
     assert frozen == ["bert.embeddings.word_embeddings.weight"]
+
+
+def test_lora_trains_an_adapter_and_saves_a_whole_model(
+    model_folder: str, files: tuple[str, str], tmp_path: Path
+) -> None:
+    pytest.importorskip("peft", reason="needs `pip install peft`, no dependency of this package")
+    more = ["--train_files", files[1], "--validation_files", files[1], "--do_train", "--do_eval", "--max_steps", "3"]
+    lora = ["--lora_rank", "4", "--save_strategy", "no", "--dtype", "bfloat16"]
+    figures = run_unimc.main(arguments(model_folder, tmp_path, *more, *lora))
+    before, after = (UniMCForMultipleChoice.from_pretrained(folder) for folder in (model_folder, tmp_path))
+    changed = {n for n, p in after.named_parameters() if not torch.equal(p, before.get_parameter(n).bfloat16().float())}
+    layers = [name for name, module in after.named_modules() if type(module) is torch.nn.Linear]
+    assert changed == {f"{name}.weight" for name in layers if "decoder" not in name}
+    classify = pipeline("unimc-zero-shot", model=str(tmp_path))
+    right = [classify(text, candidate_labels=TOPICS)["labels"][0] == TOPICS[label] for text, label in NEWS]
+    assert sum(right) / len(right) == figures["eval_accuracy"]
 
 
 def test_push_to_hub(model_folder: str, files: tuple[str, str], tmp_path: Path) -> None:
