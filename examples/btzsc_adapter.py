@@ -23,6 +23,7 @@ from btzsc import BaseModel, BTZSCBenchmark
 from transformers import pipeline
 
 import unimc_hf
+from unimc_hf.evaluation_unimc import scores_in_order
 
 
 class UniMCModel(BaseModel):
@@ -43,11 +44,8 @@ class UniMCModel(BaseModel):
 
     def predict_scores(self, texts: list[str], labels: list[str], batch_size: int = 32) -> np.ndarray:
         """Probability of every label, `(len(texts), len(labels))`, columns in the order of `labels`."""
-        column = {label: i for i, label in enumerate(labels)}
-        scores = np.zeros((len(texts), len(labels)))
-        for row, result in enumerate(self.pipeline(texts, candidate_labels=labels, batch_size=batch_size)):
-            scores[row, [column[label] for label in result["labels"]]] = result["scores"]
-        return scores
+        results = self.pipeline(texts, candidate_labels=labels, batch_size=batch_size)
+        return np.array([scores_in_order(result, labels) for result in results])
 
     def predict(self, texts: list[str], labels: list[str], batch_size: int = 32) -> np.ndarray:
         """Index of the best label, `(len(texts),)`."""

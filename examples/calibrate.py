@@ -27,7 +27,7 @@ from transformers import pipeline
 
 import unimc_hf  # noqa: F401  # registers the pipeline
 from unimc_hf.calibration_unimc import Calibration, ScoredDataSets, fit_calibration, score_data_sets
-from unimc_hf.evaluation_unimc import CALIBRATION_BINS, calibration_error
+from unimc_hf.evaluation_unimc import calibration_bins, calibration_error
 from unimc_hf.jsonl_examples import Example
 
 Points = dict[str, list[tuple[float, bool]]]
@@ -71,8 +71,8 @@ def draw(before: dict[str, Points], after: dict[str, Points], path: Path) -> Non
         axes.plot([0, 1], [0, 1], color="0.7", linewidth=1)
         for label, points in (("as trained", before), ("calibrated", after)):
             rows = np.array([row for task in points[kind].values() for row in task], dtype=float)
-            bins = np.minimum((rows[:, 0] * CALIBRATION_BINS).astype(int), CALIBRATION_BINS - 1)
-            filled = [b for b in range(CALIBRATION_BINS) if (bins == b).sum() >= 20]
+            bins = calibration_bins(rows[:, 0])
+            filled = [b for b in np.unique(bins) if (bins == b).sum() >= 20]
             x = [rows[bins == b, 0].mean() for b in filled]
             y = [rows[bins == b, 1].mean() for b in filled]
             axes.plot(x, y, marker="o", markersize=4, label=f"{label}, error {errors(points[kind])['mean']:.3f}")

@@ -30,6 +30,8 @@ def main(source: Path, target: Path = Path(unimc_hf.DEFAULT_MODEL)) -> None:
         settings = json.loads((source / name).read_text(encoding="utf-8"))
         for key in ("auto_map", "custom_pipelines", "_name_or_path"):
             settings.pop(key, None)
+        if name == "config.json":
+            settings["prefer_bfloat16"] = True  # measured by benchmark/precision.py
         (target / name).write_text(json.dumps(settings, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     print(f"{target}: {', '.join(sorted(path.name for path in target.iterdir()))}")
 

@@ -153,7 +153,8 @@ GENERALLY_GOOD = """admirable, adorable, affecting, ambitious, amusing, appealin
     terrific, thrilling, timeless, top-notch, tremendous, triumphant, truthful, unforgettable, unique, uplifting,
     upbeat, valuable, vibrant, virtuoso, visionary, vivacious, well-crafted, well-paced, whimsical, winning, wise,
     witty, wondrous, worthwhile, worthy, zesty"""
-GENERALLY_BAD = """abysmal, aimless, annoying, appalling, arrogant, artificial, atrocious, bad, banal, barren, bewildering,
+GENERALLY_BAD = """abysmal, aimless, annoying, appalling, arrogant, artificial, atrocious, bad, banal, barren,
+    bewildering,
     bitter, bloated, bogus, botched, brainless, brutal, callous, careless, caricatured, cartoonish, chaotic, cheap,
     cheerless, cheesy, childish, choppy, clueless, coarse, cold, condescending, corny, crappy, crude, cruel, cynical,
     dated, deadly, deceptive, deficient, deplorable, depressing, desperate, deviant, dim, dire, dismal, disastrous,

@@ -1,6 +1,10 @@
-"""Offline for every test, and quiet."""
+"""Offline for every test, and quiet; the scripts of `examples/` can be imported."""
 
 import os
+import sys
+from pathlib import Path
+
+sys.path.append(str(Path(__file__).parents[1] / "examples"))  # last: an installed package of the same name wins
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")

@@ -1,24 +1,19 @@
 """The BTZSC adapter of `examples/`, run through the benchmark's own code on rows in its own format, without the Hub."""
 
-import importlib.util
-from pathlib import Path
-
 import numpy as np
 import pytest
 
 btzsc = pytest.importorskip("btzsc", reason="needs `pip install btzsc`, no dependency of this package")
 
-ADAPTER = Path(__file__).parents[1] / "examples" / "btzsc_adapter.py"
 LABELS = ["This text is about sports.", "This text is about business.", "This text is about cooking."]
 TEXTS = {"The striker scored twice in the final.": 0, "Stocks fell sharply.": 1, "Knead the dough for ten minutes.": 2}
 
 
 @pytest.fixture(scope="module")
 def adapter():
-    spec = importlib.util.spec_from_file_location("btzsc_adapter", ADAPTER)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module.UniMCModel()
+    import btzsc_adapter
+
+    return btzsc_adapter.UniMCModel()
 
 
 @pytest.fixture

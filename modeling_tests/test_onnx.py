@@ -1,6 +1,5 @@
 """The exported model answers like the model, for any number of texts, tokens and options."""
 
-import importlib.util
 from pathlib import Path
 
 import pytest
@@ -12,17 +11,15 @@ from unimc_hf.onnx_unimc import OnnxUniMC, onnx_pipeline
 pytest.importorskip("onnxruntime", reason='needs `pip install -e ".[onnx]"`')
 pytest.importorskip("onnxscript", reason='needs `pip install -e ".[onnx]"`')
 
-SCRIPT = Path(__file__).parents[1] / "examples" / "export_onnx.py"
 MENUS = [["red", "blue"], ["red car"], ["a dog", "the cat is blue", "sky"], [f"team {i}" for i in range(40)]]
 
 
 @pytest.fixture(scope="module", params=["bert", "roberta", "modernbert"])
 def exported(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
-    spec = importlib.util.spec_from_file_location("export_onnx", SCRIPT)
-    script = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(script)
+    import export_onnx
+
     folder = tmp_path_factory.mktemp(request.param)
-    script.export(tiny_model(request.param), tiny_tokenizer(), folder)
+    export_onnx.export(tiny_model(request.param), tiny_tokenizer(), folder)
     return request.param, folder
 
 

@@ -1,15 +1,17 @@
 """The pipeline as users call it: inputs in every shape, arguments, order, streaming, and clear errors."""
 
 import itertools
+from pathlib import Path
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny_models import tiny_model, tiny_tokenizer
+from transformers import pipeline
 from transformers.pipelines.pt_utils import KeyDataset
 
-from unimc_hf import UniMCZeroShotPipeline
+from unimc_hf import UniMCConfig, UniMCForMultipleChoice, UniMCZeroShotPipeline
 
 LABELS = ["sports", "business", "red car"]
 TEXTS = ["stocks fell sharply", "the team won the game", "sky", ""]
@@ -275,3 +277,26 @@ def test_a_model_that_is_no_unimc_model_is_refused() -> None:
 
     with pytest.raises(ValueError, match="`model` is a BertForMaskedLM"):
         UniMCZeroShotPipeline(BertForMaskedLM(TEXT_CONFIGS["bert"]), tiny_tokenizer())
+
+
+def test_the_precision_of_the_packaged_model(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for is_fast, dtype in ((True, torch.bfloat16), (False, torch.float32)):
+        monkeypatch.setattr("unimc_hf.pipeline_unimc._is_fast_in_bfloat16", lambda device, is_fast=is_fast: is_fast)
+        assert pipeline("unimc-zero-shot").model.dtype == dtype
+    monkeypatch.setattr("unimc_hf.pipeline_unimc._is_fast_in_bfloat16", lambda device: True)
+    as_saved = pipeline("unimc-zero-shot", dtype="float32")
+    assert as_saved.model.dtype == torch.float32
+    # What is saved is not rounded, and keeps saying what the rounded one said of itself.
+    rounded = pipeline("unimc-zero-shot")
+    rounded.model.config.softmax_temperature = 3.0
+    rounded.save_pretrained(tmp_path)
+    weights = UniMCForMultipleChoice.from_pretrained(tmp_path).state_dict()
+    assert all(torch.equal(weight, weights[name]) for name, weight in as_saved.model.state_dict().items())
+    assert UniMCConfig.from_pretrained(tmp_path).softmax_temperature == 3.0
+
+
+def test_scores_are_the_same_to_the_last_bit_in_any_order_of_the_labels() -> None:
+    classify = pipeline("unimc-zero-shot", dtype="bfloat16")
+    labels = ["sports", "business", "music", "weather", "politics"]
+    texts = ["Stocks fell sharply.", "It rains."]
+    assert classify(texts, labels) == classify(texts, labels[::-1])

@@ -3,20 +3,16 @@
 import gzip
 import json
 import random
-import sys
 from collections import Counter
 from pathlib import Path
 
+import ablate
+import multiple_choice_data as data
 import pytest
+import wordings
 from tiny_models import tiny_tokenizer
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
-sys.path.insert(0, str(EXAMPLES))
-
-import ablate  # noqa: E402
-import multiple_choice_data as data  # noqa: E402
-import wordings  # noqa: E402
-
 RECIPE = json.loads((EXAMPLES / "train_english.json").read_text())
 TOPICS = ["sports", "business", "music", "science", "travel"]
 

@@ -70,12 +70,15 @@ class UniMCConfig(PreTrainedConfig):
         sigmoid_scale (`float`, *optional*, defaults to 1.0), sigmoid_bias (`float`, *optional*, defaults to 0.0):
             With `multi_label=True` the pipeline's score is `sigmoid(sigmoid_scale * (yes - no) + sigmoid_bias)`
             (Platt scaling). All three are fitted by [`~unimc_hf.calibration_unimc.calibrate`].
+        prefer_bfloat16 (`bool`, *optional*, defaults to `False`):
+            Whether the pipeline may run a model saved in float32 in bfloat16, on CPUs that have instructions for it
+            and where its user asks for no `dtype`. For publishers who have measured that the answers stay.
 
     Raises:
         ValueError: if `text_config` is of a family that UniMC cannot use, is a decoder, or does not use absolute
             position embeddings where it could; if only one of the two token ids is given, both are equal or one
             lies outside the vocabulary; if `option_mlm_loss` is neither of its two values; if the temperature or the
-        scale is not a positive number or the bias not a number.
+        scale is not a positive number or the bias not a number; if `prefer_bfloat16` is not a bool.
 
     Example:
 
@@ -105,6 +108,7 @@ class UniMCConfig(PreTrainedConfig):
         softmax_temperature: float = 1.0,
         sigmoid_scale: float = 1.0,
         sigmoid_bias: float = 0.0,
+        prefer_bfloat16: bool = False,
         **kwargs: Any,
     ) -> None:
         if not isinstance(text_config, PreTrainedConfig):
@@ -126,6 +130,7 @@ class UniMCConfig(PreTrainedConfig):
         self.softmax_temperature = softmax_temperature
         self.sigmoid_scale = sigmoid_scale
         self.sigmoid_bias = sigmoid_bias
+        self.prefer_bfloat16 = prefer_bfloat16
         if self._attn_implementation is not None:
             text_config._attn_implementation = self._attn_implementation
         self._check()
@@ -148,6 +153,8 @@ class UniMCConfig(PreTrainedConfig):
             )
         if self.option_mlm_loss not in ("vocabulary", "yes_no"):
             raise ValueError(f"`option_mlm_loss` must be 'vocabulary' or 'yes_no', got {self.option_mlm_loss!r}.")
+        if not isinstance(self.prefer_bfloat16, bool):
+            raise ValueError(f"`prefer_bfloat16` must be True or False, got {self.prefer_bfloat16!r}.")
         for name, least in (("softmax_temperature", 0.0), ("sigmoid_scale", 0.0), ("sigmoid_bias", -math.inf)):
             value = getattr(self, name)
             is_number = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)

@@ -123,9 +123,14 @@ def _answers(
     return labels, predicted, np.array([max(row) for row in probabilities], dtype=float)
 
 
+def calibration_bins(confidence: np.ndarray) -> np.ndarray:
+    """Which of the bins of equal width each probability falls into, counted from 0."""
+    return np.minimum((confidence * CALIBRATION_BINS).astype(int), CALIBRATION_BINS - 1)
+
+
 def calibration_error(confidence: np.ndarray, right: np.ndarray) -> float:
     """Expected calibration error (Guo et al. 2017, equation 3): |accuracy - confidence| averaged over bins."""
-    bins = np.minimum((confidence * CALIBRATION_BINS).astype(int), CALIBRATION_BINS - 1)
+    bins = calibration_bins(confidence)
     gaps = np.bincount(bins, weights=right.astype(float) - confidence, minlength=CALIBRATION_BINS)
     return float(np.abs(gaps).sum() / len(confidence))
 
@@ -157,6 +162,12 @@ def _interval(values: Sequence[float]) -> tuple[float, float]:
 # -- classifiers -------------------------------------------------------------------------------------------------
 
 
+def scores_in_order(result: dict[str, Any], options: Sequence[str]) -> list[float]:
+    """The scores of a zero-shot result, which sorts its labels, in the order of `options`."""
+    score = dict(zip(result["labels"], result["scores"]))
+    return [score[option] for option in options]
+
+
 def unimc_classifier(pipeline: Any, **arguments: Any) -> Classifier:
     """A [`UniMCZeroShotPipeline`] as a classifier; `arguments` are those of its calls, e.g. `batch_size`."""
 
@@ -168,8 +179,7 @@ def unimc_classifier(pipeline: Any, **arguments: Any) -> Classifier:
             text_pair=[example["text_pair"] for example in examples],
             **arguments,
         )
-        scores = [dict(zip(result["labels"], result["scores"])) for result in results]
-        return [[score[option] for option in example["options"]] for score, example in zip(scores, examples)]
+        return [scores_in_order(result, example["options"]) for result, example in zip(results, examples)]
 
     return classify
 
@@ -235,8 +245,7 @@ def zero_shot_classifier(pipeline: Any, **arguments: Any) -> Classifier:
         for example in examples:
             text = " ".join(filter(None, (example["text"], example["text_pair"], example["question"])))
             result = pipeline(text, candidate_labels=example["options"], **arguments)
-            score = dict(zip(result["labels"], result["scores"]))
-            rows.append([score[option] for option in example["options"]])
+            rows.append(scores_in_order(result, example["options"]))
         return rows
 
     return classify
@@ -245,6 +254,7 @@ def zero_shot_classifier(pipeline: Any, **arguments: Any) -> Classifier:
 __all__ = [
     "Classifier",
     "Evaluation",
+    "calibration_bins",
     "calibration_error",
     "cosine_classifier",
     "embed",
@@ -253,6 +263,7 @@ __all__ = [
     "majority_classifier",
     "option_classes",
     "option_metrics",
+    "scores_in_order",
     "unimc_classifier",
     "zero_shot_classifier",
 ]

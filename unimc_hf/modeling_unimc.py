@@ -80,6 +80,7 @@ class UniMCForMultipleChoice(PreTrainedModel):
     config: UniMCConfig
     base_model_prefix = ""
     main_input_name = "input_ids"
+    dtype_is_auto = False  # whether the caller of `from_pretrained` left the choice of a precision to us
     accepts_loss_kwargs = False  # the losses are means over labelled positions, whatever the accumulation
     supports_gradient_checkpointing = True
     _auto_class = "AutoModelForMultipleChoice"  # saving copies the code
@@ -129,13 +130,16 @@ class UniMCForMultipleChoice(PreTrainedModel):
     @classmethod
     def from_pretrained(
         cls, pretrained_model_name_or_path: str | os.PathLike | None, *model_args: Any, **kwargs: Any
-    ) -> UniMCForMultipleChoice:
+    ) -> Any:
         """As in transformers; the repository, or a `config` that is passed, may also be a plain masked LM's."""
         config = kwargs.get("config")
         if isinstance(config, PreTrainedConfig) and config.model_type != UniMCConfig.model_type:
             ids = {k: kwargs.pop(k) for k in ("yes_token_id", "no_token_id", "language") if k in kwargs}
             kwargs["config"] = cls.config_class(**nest_config_dict(config.to_dict()), **ids)
-        return super().from_pretrained(pretrained_model_name_or_path, *model_args, **kwargs)
+        loaded = super().from_pretrained(pretrained_model_name_or_path, *model_args, **kwargs)
+        model: Any = loaded[0] if isinstance(loaded, tuple) else loaded  # with `output_loading_info=True`
+        model.dtype_is_auto = kwargs.get("dtype") == "auto"  # `pipeline` says so unless its user chose
+        return loaded
 
     def save_pretrained(self, save_directory: str | os.PathLike, *args: Any, **kwargs: Any) -> None:
         """As in transformers, with the code beside the weights, for `trust_remote_code=True`."""

@@ -82,6 +82,7 @@ class RequestBuilder:
         question, text_pair: `None`, a string for every text, or a list with one entry per text.
         hypothesis_template: how a label becomes an option, e.g. `"This text is about {}."`.
         multi_label: whether several labels may be right; one label is enough then.
+        sort_options: whether options come in alphabetical order, whatever order they were passed in.
 
     Raises:
         TypeError, ValueError: naming the argument, before any text is encoded.
@@ -94,7 +95,9 @@ class RequestBuilder:
         text_pair: Any = None,
         hypothesis_template: str = "{}",
         multi_label: bool = False,
+        sort_options: bool = False,
     ) -> None:
+        self.sort_options = sort_options
         self.template = check_hypothesis_template(hypothesis_template)
         self.multi_label = multi_label
         self.columns = {"question": question, "text_pair": text_pair}
@@ -166,7 +169,11 @@ class RequestBuilder:
                 check_text(f"candidate_labels[{label!r}]", description)
             option = f"{label}: {description}" if description else label
             options.append(self.template.format(option))
-        return labels, check_menu("candidate_labels", options)
+        checked = check_menu("candidate_labels", options)
+        if self.sort_options:
+            order = sorted(range(len(checked)), key=checked.__getitem__)
+            return tuple(labels[i] for i in order), tuple(checked[i] for i in order)
+        return labels, checked
 
 
 def _own_fields(item: Mapping[str, Any]) -> dict[str, Any]:

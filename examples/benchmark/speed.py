@@ -18,48 +18,18 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
-import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
 
 import torch
 from contenders import CONTENDERS, SIZES
+from processes import Process
 from workload import make_labels, make_texts
 
 from unimc_hf.__main__ import format_table
 
 LATENCY_LABELS = 14
-
-
-class Process:
-    """A running contender."""
-
-    def __init__(self, name: str, size: str) -> None:
-        command = [sys.executable, str(Path(__file__).with_name("contenders.py")), name, size]
-        self.pipe = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
-        )
-        self.matrix_parameters = self._read(name)["matrix_parameters"]
-
-    def _read(self, what: str) -> dict[str, Any]:
-        assert self.pipe.stdout is not None
-        for line in self.pipe.stdout:
-            if line.startswith("{"):  # a library may print to standard output as well
-                return json.loads(line)
-        raise SystemExit(f"{what} ended without an answer; run contenders.py by hand to see why")
-
-    def __call__(self, texts: list[str], labels: list[str]) -> dict[str, Any]:
-        assert self.pipe.stdin is not None
-        self.pipe.stdin.write(json.dumps({"texts": texts, "labels": labels}) + "\n")
-        self.pipe.stdin.flush()
-        return self._read(f"a call with {len(labels)} labels")
-
-    def stop(self) -> None:
-        assert self.pipe.stdin is not None
-        self.pipe.stdin.close()
-        self.pipe.wait()
 
 
 def gemm_rate(dtype: torch.dtype, size: str) -> float:
