@@ -185,7 +185,8 @@ def setfit(backbone: str, settings: FewShotSettings) -> Contender:
                 show_progress_bar=False,
             )
             trainer = library.Trainer(model=model, args=arguments, train_dataset=Dataset.from_dict(rows))
-            trainer.pop_callback(ProgressCallback)
+            for callback in (ProgressCallback, PrinterCallback):
+                trainer.remove_callback(callback)
             trainer.train()
         seen = [int(c) for c in model.model_head.classes_]
 

@@ -14,6 +14,7 @@ from unimc_hf import DataCollatorForUniMC, UniMCConfig, UniMCForMultipleChoice, 
 from unimc_hf.calibration_unimc import Calibration
 from unimc_hf.evaluation_unimc import option_metrics
 from unimc_hf.jsonl_examples import Example
+from unimc_hf.pipeline_unimc import is_fast_in_bfloat16
 from unimc_hf.trainer_unimc import UniMCTrainer, check_training_arguments
 
 
@@ -23,8 +24,7 @@ def training_dtype(name: str = "auto") -> str:
         return name
     if torch.cuda.is_available():
         return "bfloat16" if torch.cuda.is_bf16_supported() else "float32"
-    capabilities = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
-    return "bfloat16" if capabilities.get("avx512_bf16") or capabilities.get("amx_bf16") else "float32"
+    return "bfloat16" if is_fast_in_bfloat16(torch.device("cpu")) else "float32"
 
 
 def load_for_training(
@@ -54,7 +54,9 @@ def load_for_training(
         "dtype": training_dtype(dtype),
     }
     model, tokenizer = load_backbone(name, recipe)
-    Calibration().write_to(model.config)  # what it had was fitted to other weights
+    # What was fitted and measured on other weights is not known of those to come.
+    Calibration().write_to(model.config)
+    model.config.prefer_bfloat16 = False
     return model, tokenizer
 
 
@@ -76,15 +78,15 @@ def make_collator(tokenizer: UniMCTokenizer, max_length: int | None = None, mlm:
     return DataCollatorForUniMC(tokenizer, max_length=max_length, mlm=mlm, pad_to_multiple_of=8, seed=seed)
 
 
-def probabilities(logits: np.ndarray, examples: Sequence[Example]) -> list[list[float]]:
+def probabilities(logits: np.ndarray, examples: Sequence[Example], temperature: float = 1.0) -> list[list[float]]:
     """The softmax over each example's own options; `Trainer` pads menus of different batches with -100."""
-    rows = [row[: len(example["options"])].astype(float) for row, example in zip(logits, examples)]
+    rows = [row[: len(example["options"])] / temperature for row, example in zip(logits, examples)]
     exponentials = [np.exp(row - row.max()) for row in rows]
     return [(row / row.sum()).tolist() for row in exponentials]
 
 
 def metrics_by_source(
-    examples: Sequence[Example], per_class: bool = False
+    examples: Sequence[Example], per_class: bool = False, temperature: float = 1.0
 ) -> Callable[[EvalPrediction], dict[str, float]]:
     """A `compute_metrics` for examples in this order: those of [`option_metrics`], and where they come from several
     data sets, the means of all and those of each.
@@ -98,7 +100,7 @@ def metrics_by_source(
     sources = list(dict.fromkeys(example["source"] for example in examples))
 
     def compute(prediction: EvalPrediction) -> dict[str, float]:
-        scores = probabilities(np.asarray(prediction.predictions), examples)
+        scores = probabilities(np.asarray(prediction.predictions), examples, temperature)
         figures: dict[str, dict[str, float]] = {}
         for source in sources:
             rows = [i for i, example in enumerate(examples) if example["source"] == source]

@@ -23,6 +23,7 @@ JSON file instead of arguments does as well.
 
 from __future__ import annotations
 
+import gzip
 import json
 import random
 import sys
@@ -34,6 +35,7 @@ from fine_tuning import load_for_training, make_collator, make_trainer, metrics_
 from transformers import EarlyStoppingCallback, HfArgumentParser, TrainingArguments, set_seed
 
 import unimc_hf
+from unimc_hf import UniMCConfig
 from unimc_hf.classification_examples import classification_examples
 from unimc_hf.jsonl_examples import Example, read_jsonl
 
@@ -107,8 +109,6 @@ def read_hub(split: str, data: DataArguments, seed: int) -> list[Example]:
 
 
 def _is_common_format(path: str) -> bool:
-    import gzip
-
     with (gzip.open if path.endswith(".gz") else open)(path, "rt", encoding="utf-8") as lines:
         return '"options"' in next(lines, "")
 
@@ -192,9 +192,10 @@ def main(arguments: list[str] | None = None) -> dict[str, float]:
     check(data, args, splits)
     compute_metrics = metrics_by_source(splits["validation"]) if splits["validation"] else None
     set_seed(args.seed)
-    model, tokenizer = load_for_training(
-        model_args.model_name_or_path, model_args.language, model_args.dtype, model_args.frozen
-    )
+    name, temperature = model_args.model_name_or_path, 1.0
+    if not args.do_train:  # the model as it is
+        model_args.dtype, temperature = "float32", UniMCConfig.from_pretrained(name).softmax_temperature
+    model, tokenizer = load_for_training(name, model_args.language, model_args.dtype, model_args.frozen)
     trainer = make_trainer(
         with_lora(model, model_args.lora_rank) if model_args.lora_rank else model,
         args,
@@ -219,14 +220,14 @@ def main(arguments: list[str] | None = None) -> dict[str, float]:
 
     figures: dict[str, float] = {}
     if args.do_eval:
-        trainer.compute_metrics = metrics_by_source(splits["validation"], per_class=True)
+        trainer.compute_metrics = metrics_by_source(splits["validation"], per_class=True, temperature=temperature)
         figures = trainer.evaluate()
         trainer.log_metrics("eval", figures)
         trainer.save_metrics("eval", figures)
     if args.do_predict:
         trainer.compute_metrics = None
         rows = [{key: value for key, value in e.items() if key != "label"} for e in splits["test"]]
-        scores = probabilities(trainer.predict(rows).predictions, rows)
+        scores = probabilities(trainer.predict(rows).predictions, rows, temperature)
         if args.should_save:
             write_predictions(Path(str(args.output_dir)) / "predictions.jsonl", rows, scores)
     if args.push_to_hub:

@@ -5,20 +5,16 @@ import sys
 from collections import Counter
 from pathlib import Path
 
+import few_shot
+import few_shot_data as data
+import few_shot_methods as methods
+import impossible_triangle
 import pytest
 import torch
 from tiny_models import tiny_config, tiny_tokenizer
 from transformers import PreTrainedTokenizerFast, set_seed
 
 from unimc_hf import UniMCForMultipleChoice, UniMCZeroShotPipeline, evaluation_unimc
-
-EXAMPLES = Path(__file__).parents[1] / "examples"
-sys.path.insert(0, str(EXAMPLES))
-
-import few_shot  # noqa: E402
-import few_shot_data as data  # noqa: E402
-import few_shot_methods as methods  # noqa: E402
-import impossible_triangle  # noqa: E402
 
 LABELS = ["sports", "business", "music"]
 WORDS = {0: ["team", "game", "won"], 1: ["stock", "fell", "rose"], 2: ["song", "play", "sun"]}

@@ -7,8 +7,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import fine_tuning
 import numpy as np
 import pytest
+import run_unimc
 import torch
 from loopback_hub import LoopbackHub
 from tiny_models import tiny_config, tiny_tokenizer
@@ -19,11 +21,6 @@ from unimc_hf.classification_examples import classification_examples
 from unimc_hf.evaluation_unimc import option_metrics
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
-sys.path.insert(0, str(EXAMPLES))
-
-import fine_tuning  # noqa: E402
-import run_unimc  # noqa: E402
-
 REVIEWS = [("good film", 1), ("great play", 1), ("bad film", 0), ("terrible play", 0)]
 TOPICS = ["sports", "business", "music"]
 NEWS = [("team won", 0), ("stocks fell", 1), ("the song", 2), ("game lost", 0)]
@@ -33,7 +30,7 @@ NEWS = [("team won", 0), ("stocks fell", 1), ("the song", 2), ("game lost", 0)]
 def model_folder(tmp_path_factory: pytest.TempPathFactory) -> str:
     folder = tmp_path_factory.mktemp("tiny")
     set_seed(0)
-    model = UniMCForMultipleChoice(tiny_config("bert", softmax_temperature=2.0))
+    model = UniMCForMultipleChoice(tiny_config("bert", softmax_temperature=2.0, prefer_bfloat16=True))
     UniMCZeroShotPipeline(model, tiny_tokenizer()).save_pretrained(folder)
     return str(folder)
 
@@ -153,9 +150,25 @@ def test_mixed_files_train_and_the_saved_model_predicts_the_same(
         assert dict(zip(answer["labels"], answer["scores"])) == pytest.approx(line["scores"], abs=1e-5)
 
 
+def test_a_model_is_evaluated_as_it_is(model_folder: str, files: tuple[str, str], tmp_path: Path) -> None:
+    """Without training its calibration counts, as in the pipeline; the data are a folder with a file per split."""
+    pytest.importorskip("datasets")
+    for split in ("validation", "test"):
+        (tmp_path / "reviews").mkdir(exist_ok=True)
+        (tmp_path / "reviews" / f"{split}.csv").write_text(Path(files[0]).read_text())
+    run = ["--dataset_name", str(tmp_path / "reviews"), "--do_eval", "--do_predict"]
+    figures = run_unimc.main(arguments(model_folder, tmp_path, *run))
+    assert figures["eval_accuracy"] == pytest.approx((figures["eval_recall_bad"] + figures["eval_recall_good"]) / 2)
+    line = json.loads((tmp_path / "predictions.jsonl").read_text().splitlines()[0])
+    classify = pipeline("unimc-zero-shot", model=model_folder, dtype="float32")
+    answer = classify(line["text"], candidate_labels=["bad", "good"])
+    assert dict(zip(answer["labels"], answer["scores"])) == pytest.approx(line["scores"], abs=1e-5)
+    assert not (tmp_path / "model.safetensors").exists()
+
+
 def test_a_stale_calibration_is_dropped_and_parts_can_be_frozen(model_folder: str) -> None:
     model, _ = fine_tuning.load_for_training(model_folder, dtype="float32", frozen=["word_embeddings"])
-    assert model.config.softmax_temperature == 1.0
+    assert model.config.softmax_temperature == 1.0 and not model.config.prefer_bfloat16
     frozen = [name for name, parameter in model.named_parameters() if not parameter.requires_grad]
     assert frozen == ["bert.embeddings.word_embeddings.weight"]
 
