@@ -88,12 +88,12 @@ def read_examples(path: str, data: DataArguments, seed: int) -> list[Example]:
     """Examples of one file, whatever its kind; `source` is its name where the rows do not say it."""
     if path.endswith((".jsonl", ".jsonl.gz")) and _is_common_format(path):
         return read_jsonl(path, limit=data.max_samples, seed=seed)
-    from datasets import load_dataset
-
     kinds = {".csv": "csv", ".parquet": "parquet", ".json": "json", ".jsonl": "json"}
     kind = kinds.get(Path(path.removesuffix(".gz")).suffix)
     if kind is None:
         raise ValueError(f"`{path}`: a file must be .jsonl, .json, .csv or .parquet, gzipped or not.")
+    from datasets import load_dataset  # not at the top: files of the common format need no `datasets`
+
     rows = load_dataset(kind, data_files=path, split="train")
     return _to_examples(rows, data, Path(path).name.partition(".")[0], seed)
 
