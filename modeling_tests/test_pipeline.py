@@ -281,9 +281,9 @@ def test_a_model_that_is_no_unimc_model_is_refused() -> None:
 
 def test_the_precision_of_the_packaged_model(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for is_fast, dtype in ((True, torch.bfloat16), (False, torch.float32)):
-        monkeypatch.setattr("unimc_hf.pipeline_unimc._is_fast_in_bfloat16", lambda device, is_fast=is_fast: is_fast)
+        monkeypatch.setattr("unimc_hf.pipeline_unimc.is_fast_in_bfloat16", lambda device, is_fast=is_fast: is_fast)
         assert pipeline("unimc-zero-shot").model.dtype == dtype
-    monkeypatch.setattr("unimc_hf.pipeline_unimc._is_fast_in_bfloat16", lambda device: True)
+    monkeypatch.setattr("unimc_hf.pipeline_unimc.is_fast_in_bfloat16", lambda device: True)
     as_saved = pipeline("unimc-zero-shot", dtype="float32")
     assert as_saved.model.dtype == torch.float32
     # What is saved is not rounded, and keeps saying what the rounded one said of itself.

@@ -69,10 +69,7 @@ def evaluate(classifier: Classifier, examples: Sequence[Example], seed: int = 0)
     if [len(row) for row in probabilities] != [len(example["options"]) for example in examples]:
         raise ValueError("`classifier` did not give one probability per option of every example.")
 
-    classes = _option_classes(examples)
-    labels = np.array([row[example["label"]] for row, example in zip(classes, examples)])
-    predicted = np.array([row[int(np.argmax(scores))] for row, scores in zip(classes, probabilities)])
-    confidence = np.array([max(row) for row in probabilities], dtype=float)
+    labels, predicted, confidence = _answers(examples, probabilities)
     right = predicted == labels
 
     rng = np.random.default_rng(seed)
@@ -89,6 +86,43 @@ def evaluate(classifier: Classifier, examples: Sequence[Example], seed: int = 0)
     )
 
 
+def option_metrics(
+    examples: Sequence[Example], probabilities: Sequence[Sequence[float]], per_class: bool = False
+) -> dict[str, float]:
+    """The figures of [`evaluate`] without intervals, fast enough for every evaluation of a training run.
+
+    Args:
+        examples, probabilities: as there.
+        per_class: whether to add `recall_<class>`: the share of a class's examples that are found. A class is named
+            after its option where the label set is fixed, else after its index in the menu.
+    """
+    labels, predicted, confidence = _answers(examples, probabilities)
+    figures = {
+        "accuracy": float((predicted == labels).mean()),
+        "macro_f1": _macro_f1(labels, predicted),
+        "calibration_error": calibration_error(confidence, predicted == labels),
+    }
+    if per_class:
+        from sklearn.metrics import recall_score
+
+        present = np.unique(labels)
+        recalls = recall_score(labels, predicted, labels=present, average=None, zero_division=0)
+        # In a fixed label set, classes are counted in the order of the first example's options.
+        names = examples[0]["options"] if has_fixed_labels(examples) else range(int(present.max()) + 1)
+        figures |= {f"recall_{names[c]}": float(recall) for c, recall in zip(present, recalls)}
+    return figures
+
+
+def _answers(
+    examples: Sequence[Example], probabilities: Sequence[Sequence[float]]
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(right class, predicted class, probability of the best option) of every example."""
+    classes = option_classes(examples)
+    labels = np.array([row[example["label"]] for row, example in zip(classes, examples)])
+    predicted = np.array([row[int(np.argmax(scores))] for row, scores in zip(classes, probabilities)])
+    return labels, predicted, np.array([max(row) for row in probabilities], dtype=float)
+
+
 def calibration_bins(confidence: np.ndarray) -> np.ndarray:
     """Which of the bins of equal width each probability falls into, counted from 0."""
     return np.minimum((confidence * CALIBRATION_BINS).astype(int), CALIBRATION_BINS - 1)
@@ -101,9 +135,14 @@ def calibration_error(confidence: np.ndarray, right: np.ndarray) -> float:
     return float(np.abs(gaps).sum() / len(confidence))
 
 
-def _option_classes(examples: Sequence[Example]) -> list[list[int]]:
+def has_fixed_labels(examples: Sequence[Example]) -> bool:
+    """Whether all examples have the same options, in whatever order."""
+    return len({tuple(sorted(example["options"])) for example in examples}) == 1
+
+
+def option_classes(examples: Sequence[Example]) -> list[list[int]]:
     """The class of every option of every example: its text in a fixed label set, else its index in the menu."""
-    if len({tuple(sorted(example["options"])) for example in examples}) > 1:
+    if not has_fixed_labels(examples):
         return [list(range(len(example["options"]))) for example in examples]
     class_of = {option: i for i, option in enumerate(examples[0]["options"])}
     return [[class_of[option] for option in example["options"]] for example in examples]
@@ -147,7 +186,7 @@ def unimc_classifier(pipeline: Any, **arguments: Any) -> Classifier:
 
 def majority_classifier(examples: Sequence[Example]) -> list[list[float]]:
     """Always the commonest class of these very examples: the floor of a classifier that reads nothing."""
-    classes = _option_classes(examples)
+    classes = option_classes(examples)
     right = [row[example["label"]] for row, example in zip(classes, examples)]
     commonest = max(set(right), key=right.count)
     return [[float(option_class == commonest) for option_class in row] for row in classes]
@@ -220,7 +259,10 @@ __all__ = [
     "cosine_classifier",
     "embed",
     "evaluate",
+    "has_fixed_labels",
     "majority_classifier",
+    "option_classes",
+    "option_metrics",
     "scores_in_order",
     "unimc_classifier",
     "zero_shot_classifier",

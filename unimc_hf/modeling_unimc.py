@@ -24,7 +24,7 @@ from .deberta_encoder import accept_mask_per_pair, encode_deberta
 from .masked_lm_head import MaskedLMHead
 from .option_blocks import option_blocks_if_cheaper
 from .option_losses import check_labels, option_prediction_loss, right_options
-from .option_structure import build_attention_mask, build_padding_mask, build_position_ids, find_options
+from .option_structure import build_attention_mask, build_padding_mask, build_position_ids, find_options, shift_options
 
 if TYPE_CHECKING:
     # Never run: so that these files count as imports of this one, and are copied with it when a model is saved.
@@ -212,7 +212,9 @@ class UniMCForMultipleChoice(PreTrainedModel):
             option_positions (`torch.LongTensor` of shape `(batch_size, num_choices)`, *optional*):
                 Index of each option's `[MASK]`; 0 where there is no option. Derived if not given.
             inputs_embeds (`torch.FloatTensor` of shape `(batch_size, sequence_length, hidden_size)`, *optional*):
-                Embeddings to use instead of `input_ids`.
+                Embeddings to use instead of `input_ids`. With `option_ids` they may be longer than these: what stands
+                in front then are soft prompts, as peft's prompt tuning and P-tuning put there, with `attention_mask`
+                for all of them.
             labels (*optional*):
                 `torch.LongTensor` of shape `(batch_size,)`: index of the right option, -100 for an example without
                 a label. Or `torch.FloatTensor` of shape `(batch_size, num_choices)`: the probability that an option
@@ -225,11 +227,22 @@ class UniMCForMultipleChoice(PreTrainedModel):
             [`UniMCOutput`]
 
         Raises:
-            ValueError: if the structure cannot be derived, the ids of yes and no are unknown, or a label names an
-                option that its example does not have.
+            ValueError: if the structure cannot be derived, the ids of yes and no are unknown, a label names an
+                option that its example does not have, or `past_key_values` are given (peft's prefix tuning).
         """
         yes_no_token_ids = self._yes_no_token_ids()
+        if kwargs.get("past_key_values") is not None:
+            raise ValueError(
+                "`past_key_values` are not supported: the attention between options has no place for keys without a "
+                "token, so peft's prefix tuning does not work. Its prompt tuning, P-tuning and LoRA do."
+            )
         option_ids, option_positions = find_options(input_ids, token_type_ids, option_ids, option_positions)
+        num_virtual_tokens = 0 if inputs_embeds is None else inputs_embeds.shape[1] - option_ids.shape[1]
+        if num_virtual_tokens > 0:
+            option_ids, option_positions = shift_options(num_virtual_tokens, option_ids, option_positions)
+            token_type_ids = None  # derived from the longer `option_ids`
+            if mlm_target_ids is not None:
+                mlm_target_ids = F.pad(mlm_target_ids, (num_virtual_tokens, 0), value=-100)
         if labels is not None and not torch.compiler.is_compiling():
             check_labels(labels, option_positions)
         if attention_mask is None:

@@ -50,6 +50,16 @@ def find_options(
     return option_ids, option_positions
 
 
+def shift_options(count: int, option_ids: torch.Tensor, option_positions: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    """The structure of a sequence that has `count` more tokens in front, which belong to no option: soft prompts.
+
+    They stand at position 0 like `[CLS]` and every token sees them, so options still do not depend on their order.
+    Arguments as in [`UniMCForMultipleChoice.forward`].
+    """
+    moved = torch.where(option_positions > 0, option_positions + count, 0)
+    return torch.nn.functional.pad(option_ids, (count, 0)), moved
+
+
 def build_position_ids(
     option_ids: torch.Tensor, option_positions: torch.Tensor, attention_mask: torch.Tensor
 ) -> torch.Tensor:

@@ -100,7 +100,7 @@ class UniMCZeroShotPipeline(Pipeline):
         self.model.eval()
         is_float32_by_default = getattr(self.model, "dtype_is_auto", False) and self.model.dtype == torch.float32
         self._is_rounded = (
-            is_float32_by_default and self.model.config.prefer_bfloat16 and _is_fast_in_bfloat16(self.device)
+            is_float32_by_default and self.model.config.prefer_bfloat16 and is_fast_in_bfloat16(self.device)
         )
         if self._is_rounded:
             self.model.to(torch.bfloat16)
@@ -290,7 +290,7 @@ def _windows(requests: Iterator[ClassificationRequest]) -> Iterator[list[Classif
         yield window
 
 
-def _is_fast_in_bfloat16(device: torch.device) -> bool:
+def is_fast_in_bfloat16(device: torch.device) -> bool:
     """Whether this is a CPU that multiplies bfloat16 matrices in hardware; elsewhere bfloat16 is slower."""
     return device.type == "cpu" and (torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
 

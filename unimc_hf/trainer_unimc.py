@@ -149,6 +149,12 @@ class MasterWeightAdamW(torch.optim.AdamW):
                 parameter.copy_(saved)
 
 
+def check_training_arguments(args: TrainingArguments) -> None:
+    """Raise a `ValueError` for what no trainer can do with menus of different lengths."""
+    if args.label_smoothing_factor:
+        raise ValueError("`label_smoothing_factor` must be 0: it would give weight to options that do not exist.")
+
+
 class UniMCTrainer(Trainer):
     """
     Args:
@@ -178,8 +184,7 @@ class UniMCTrainer(Trainer):
         self.tokens_per_batch = tokens_per_batch
         self.temperature = temperature
         super().__init__(*args, **kwargs)
-        if self.args.label_smoothing_factor:
-            raise ValueError("`label_smoothing_factor` must be 0: it would give weight to options that do not exist.")
+        check_training_arguments(self.args)
         if self.compute_loss_func is not None:
             raise ValueError("`compute_loss_func` must be None: override `compute_loss` instead.")
         self.add_callback(_SetEpoch(self.data_collator, self.args.seed))
@@ -324,4 +329,10 @@ def _is_complete(checkpoint: Path) -> bool:
     return all(zipfile.is_zipfile(path) for path in checkpoint.glob("*.pt*"))
 
 
-__all__ = ["MasterWeightAdamW", "TokenBudgetBatchSampler", "UniMCTrainer", "last_complete_checkpoint"]
+__all__ = [
+    "MasterWeightAdamW",
+    "TokenBudgetBatchSampler",
+    "UniMCTrainer",
+    "check_training_arguments",
+    "last_complete_checkpoint",
+]

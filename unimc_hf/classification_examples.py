@@ -1,0 +1,110 @@
+"""Rows of an ordinary data set -> examples: integer labels and their names become options, columns get our names.
+
+examples = classification_examples(load_dataset("ag_news", split="train"))
+examples = classification_examples(rows, ["negative", "positive"], columns={"text": "sentence"})
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from .jsonl_examples import Example
+from .option_inputs import check_menu
+from .pipeline_inputs import check_hypothesis_template
+
+FIELDS = ("text", "text_pair", "question", "options", "label")
+
+
+def classification_examples(
+    rows: Iterable[Mapping[str, Any]],
+    label_names: Sequence[str] | None = None,
+    *,
+    columns: Mapping[str, str] | None = None,
+    question: str = "",
+    hypothesis_template: str = "{}",
+    source: str = "data",
+) -> list[Example]:
+    """
+    Args:
+        rows: dicts, or a `datasets.Dataset`.
+        label_names: the option of label 0, 1, ... Not needed where a row brings its own `options`, or where the label
+            column of a `datasets.Dataset` is a `ClassLabel` (or a list of them), which knows its names.
+        columns: our name -> the data set's, for those of `text`, `text_pair`, `question`, `options` and `label` that
+            are called otherwise there.
+        question: asked about every text that has none of its own.
+        hypothesis_template: how a label name becomes an option, e.g. `"This text is about {}."`.
+        source: the name of the data set, which metrics are grouped by.
+
+    Returns:
+        Dicts as of [`read_jsonl`]. `label` is the index of the right option, or `None` where the row has none or -1,
+        as the test splits of some data sets do. With `label_names` it may also be a name; a list of indices or names
+        becomes one number per option, 1.0 for right.
+
+    Raises:
+        TypeError, ValueError: naming the argument or the row, if a column is not there, there are no options, or a
+            label is none of them.
+    """
+    template = check_hypothesis_template(hypothesis_template)
+    column = {field: (columns or {}).get(field, field) for field in FIELDS}
+    if unknown := set(columns or {}) - set(FIELDS):
+        raise ValueError(f"`columns` names {sorted(unknown)}; known are {', '.join(FIELDS)}.")
+    if label_names is None:
+        label_names = _class_label_names(rows, column["label"])
+    names: tuple[str, ...] = ()
+    if label_names is not None:
+        names = check_menu("label_names", label_names)
+    menu = [template.format(name) for name in names]
+
+    examples: list[Example] = []
+    for number, row in enumerate(rows):
+        if missing := [name for field, name in (columns or {}).items() if name not in row]:
+            raise ValueError(f"`columns`: row {number} has no {missing[0]!r}; it has {', '.join(sorted(row))}.")
+        if column["text"] not in row:
+            raise ValueError(f"`columns` must say which column is `text`; row {number} has {', '.join(sorted(row))}.")
+        own_menu = row.get(column["options"])
+        if not own_menu and not menu:
+            raise ValueError("`label_names` is missing: the rows have no `options` and no column of class labels.")
+        options = list(own_menu or menu)
+        label = row.get(column["label"])
+        examples.append(
+            {
+                "text": row[column["text"]] or "",
+                "text_pair": row.get(column["text_pair"]) or "",
+                "question": row.get(column["question"]) or question,
+                "options": options,
+                "label": label if own_menu else _to_label(label, names, number),
+                "task": "other",
+                "source": source,
+            }
+        )
+    return examples
+
+
+def _class_label_names(rows: Any, label_column: str) -> list[str] | None:
+    """Names that a `datasets.Dataset` knows, without needing `datasets`."""
+    feature = (getattr(rows, "features", None) or {}).get(label_column)
+    return getattr(feature, "names", None) or getattr(getattr(feature, "feature", None), "names", None)
+
+
+def _to_label(label: Any, names: tuple[str, ...], number: int) -> int | list[float] | None:
+    if label is None or label == -1:
+        return None
+    if isinstance(label, (list, tuple)):
+        right = {_index(entry, names, number) for entry in label}
+        return [float(index in right) for index in range(len(names))]
+    return _index(label, names, number)
+
+
+def _index(label: Any, names: tuple[str, ...], number: int) -> int:
+    if isinstance(label, str):
+        if label not in names:
+            raise ValueError(f"`label` of row {number} is {label!r}, which is not among `label_names`.")
+        return names.index(label)
+    index = int(label)
+    if index != label or not 0 <= index < len(names):
+        raise ValueError(f"`label` of row {number} is {label!r}, but there are {len(names)} label names.")
+    return index
+
+
+__all__ = ["classification_examples"]
