@@ -97,7 +97,7 @@ def test_held_out_tasks_get_their_whole_menus(tmp_path: Path) -> None:
     write("large", [["play a game", "tell a joke", "set alarm"]])
     write("plain", [["a", "b"]])
     recipe = {"development": ["small", "plain"], "development_menus": {"small": "large"}, "seed": 0}
-    rows = data.held_out(tmp_path, {**recipe, "development_rows": 9})
+    rows = data.held_out([tmp_path], {**recipe, "development_rows": 9})
     whole = {"play music", "book table", "get weather", "tell a joke", "set alarm"}  # "play" is in both
     assert [set(row["options"]) for row in rows] == [whole, whole, {"a", "b"}]
     assert {row["options"][row["label"]] for row in rows[:2]} == {"play music", "get weather"}

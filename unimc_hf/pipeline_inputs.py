@@ -78,8 +78,8 @@ class RequestBuilder:
     Turns inputs and call arguments into requests.
 
     Args:
-        candidate_labels: a list of labels, a `{label: description}` dict, a string with commas between labels (also "，"
-            and "、"); or a list of lists or dicts, one per text.
+        candidate_labels: a list of labels, a `{label: description}` dict, a string with commas (also "，" and "、")
+            between labels; or a list of lists or dicts, one per text.
         question, text_pair: `None`, a string for every text, or a list with one entry per text.
         hypothesis_template: how a label becomes an option, e.g. `"This text is about {}."`.
         multi_label: whether several labels may be right; one label is enough then.
