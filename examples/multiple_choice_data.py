@@ -13,6 +13,7 @@ import math
 import random
 import re
 from collections.abc import Iterable, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -246,6 +247,7 @@ def _sharing_no_word(pool: Iterable[str], labels: Iterable[str]) -> list[str]:
     return [option for option in pool if not words & set(_words(option))]
 
 
+@cache
 def _words(label: str) -> list[str]:
     """Words between spaces; of Chinese, which has none, every character."""
     return CHINESE.sub(r" \g<0> ", label.lower()).split()
