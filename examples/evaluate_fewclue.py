@@ -20,21 +20,26 @@ import argparse
 import json
 import os
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 
 import torch
-from evaluate import classifiers
 from multiple_choice_data import token_lengths
 from train_multiple_choice import scores_by_source
-from transformers import TrainingArguments, pipeline
+from transformers import AutoModel, AutoTokenizer, TrainingArguments, pipeline
 from transformers.utils import logging
 
 from unimc_hf import DataCollatorForUniMC, UniMCForMultipleChoice, UniMCTokenizer, find_model
-from unimc_hf.evaluation_unimc import evaluate, unimc_classifier
+from unimc_hf.evaluation_unimc import (
+    Classifier,
+    cosine_classifier,
+    evaluate,
+    majority_classifier,
+    unimc_classifier,
+)
 from unimc_hf.jsonl_examples import Example, read_jsonl
 from unimc_hf.trainer_unimc import UniMCTrainer
 
@@ -52,6 +57,18 @@ def read(folder: Path, task: str, part: str, limit: int | None = None) -> list[E
     """The rows of a task's train, dev or test file; their source is the task."""
     name = "chid" if task == OTHER_FORM else FILES.get(task, task)
     return [{**row, "source": task} for row in read_jsonl(folder / f"{name}.{part}.jsonl.gz", limit=limit)]
+
+
+def zero_shot_classifiers(arguments: argparse.Namespace) -> Iterator[tuple[str, int, Classifier]]:
+    """(name, number of parameters, classifier) of the models and of what they have to beat."""
+    for source in arguments.model:
+        classify = pipeline("unimc-zero-shot", model=source, dtype=arguments.dtype, device="cpu", **_loading(arguments))
+        yield f"UniMC {Path(source).name}", classify.model.num_parameters(), unimc_classifier(classify)
+    for folder in arguments.cosine or []:
+        encoder = AutoModel.from_pretrained(folder, add_pooling_layer=False).eval()
+        classifier = cosine_classifier(encoder, AutoTokenizer.from_pretrained(folder))
+        yield f"cosine of {Path(folder).name}, untrained", encoder.num_parameters(), classifier
+    yield "majority class", 0, majority_classifier
 
 
 def few_shot_parts(folder: Path, task: str) -> list[tuple[str, str]]:
@@ -149,7 +166,6 @@ def main() -> None:
     parser.add_argument("--output", type=Path, required=True, help="JSON file for the figures")
     arguments = parser.parse_args()
     arguments.model = arguments.model or [find_model("chinese")]
-    arguments.zero_shot = None
     logging.disable_progress_bar()
 
     figures: dict[str, Any] = {"split": SPLIT, "limit": arguments.limit}
@@ -166,7 +182,7 @@ def main() -> None:
     tests = {task: read(arguments.folder, task, "test", arguments.limit) for task in arguments.tasks}
     if "chid" in arguments.tasks:
         tests[OTHER_FORM] = read(arguments.folder, OTHER_FORM, "test", arguments.limit)
-    for name, parameters, classifier in classifiers(arguments):
+    for name, parameters, classifier in zero_shot_classifiers(arguments):
         for task, rows in tests.items():
             record("zero-shot", name, parameters, task, evaluate(classifier, rows).to_dict())
     if not arguments.few_shot:

@@ -44,8 +44,7 @@ class Rewording:
     Args:
         config: the `augmentation` part of the recipe's config file.
         label_sets, answers: of [`label_sets`] and [`right_answers`].
-        language: of the recipe. A Chinese one may have English examples as well, each worded in its own language,
-            or with Chinese questions and templates for the share `other_language`.
+        language: of the recipe. English examples of a Chinese one are worded in Chinese for a share `other_language`.
     """
 
     def __init__(
@@ -249,7 +248,7 @@ def _sharing_no_word(pool: Iterable[str], labels: Iterable[str]) -> list[str]:
 
 @cache
 def _words(label: str) -> list[str]:
-    """Words between spaces; of Chinese, which has none, every character."""
+    """Words between spaces; in Chinese, every character."""
     return CHINESE.sub(r" \g<0> ", label.lower()).split()
 
 
@@ -336,8 +335,8 @@ def build_mixture(data_dirs: Sequence[str | Path], config: dict[str, Any], teach
             for _ in range(config["repeats"].get(example["source"], 1)):
                 mixture.append(reword(example, rng))
     if config["similarity"]["examples"] or config["similarity"]["label_smoothing"]:
-        teacher_config = config["similarity"].get("teacher", {})
-        mixture = _with_soft_targets(mixture, config, SimilarityTeacher(teacher, **teacher_config))
+        made_with = config["similarity"].get("teacher", {})
+        mixture = _with_soft_targets(mixture, config, SimilarityTeacher(teacher, **made_with))
     random.Random(config["seed"]).shuffle(mixture)
     return mixture
 

@@ -1,4 +1,4 @@
-"""Chinese as users type it, with the multilingual tokenizer: full-width signs, mixed scripts, traditional characters."""
+"""Chinese as users type it, with the multilingual tokenizer: full-width signs, mixed and traditional scripts."""
 
 import pytest
 import torch

@@ -8,22 +8,34 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-SNIPPETS = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
+CHINESE_README = (ROOT / "README.zh.md").read_text(encoding="utf-8")
+
+
+def snippets(readme: str) -> list[str]:
+    return re.findall(r"```python\n(.*?)```", readme, flags=re.DOTALL)
 
 
 def test_snippets_run_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    assert len(SNIPPETS) >= 5
+    assert len(snippets(README)) >= 5
     namespace: dict = {}
-    for snippet in SNIPPETS:
+    for snippet in snippets(README):
         exec(compile(snippet, "README.md", "exec"), namespace)
     first = namespace["classify"]("Stocks fell sharply.", candidate_labels=["sports", "business"])
     assert first["labels"] == ["business", "sports"]
     assert (tmp_path / "my-unimc" / "pipeline_unimc.py").exists()
 
 
-def test_files_that_it_names_exist() -> None:
-    links = re.findall(r"\]\((?!https?:)([^)#]+)\)", README) + re.findall(r"python (examples/\S+\.py)", README)
+def test_snippets_of_the_chinese_one(capsys: pytest.CaptureFixture) -> None:
+    (snippet,) = snippets(CHINESE_README)
+    exec(compile(snippet, "README.zh.md", "exec"), {})
+    printed = [comment.strip() for comment in re.findall(r"\)  # (.+)", snippet)]
+    assert capsys.readouterr().out.splitlines() == printed
+
+
+@pytest.mark.parametrize("readme", [README, CHINESE_README], ids=["english", "chinese"])
+def test_files_that_it_names_exist(readme: str) -> None:
+    links = re.findall(r"\]\((?!https?:)([^)#]+)\)", readme) + re.findall(r"python (examples/\S+\.py)", readme)
     assert links
     assert [link for link in links if not (ROOT / link).exists()] == []
 

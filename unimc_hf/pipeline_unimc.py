@@ -314,7 +314,9 @@ def _model_of_language(model: PreTrainedModel, language: str) -> PreTrainedModel
             f"`language` is {language!r}, but `model` records the words for yes and no of {model.config.language!r}: "
             "leave `language` out."
         )
-    loaded: Any = type(model).from_pretrained(find_model(language), dtype=model.dtype)
+    loaded: Any = type(model).from_pretrained(
+        find_model(language), dtype="auto" if model.dtype_is_auto else model.dtype
+    )
     return loaded.to(model.device)
 
 
