@@ -122,10 +122,11 @@ def _loading(arguments: argparse.Namespace) -> dict[str, str]:
 
 def markdown(figures: dict[str, Any]) -> str:
     """One table for zero-shot, and one for few-shot where there is any: ours, then what was published."""
+    limited = f", of which {figures['limit']} rows" if figures.get("limit") else ""
     lines = [
         "# FewCLUE",
         "",
-        f"Accuracy. Our rows, with 95 % intervals in `evaluation_fewclue.json`: {SPLIT}. Published rows: "
+        f"Accuracy. Our rows, with 95 % intervals in the JSON file: {SPLIT}{limited}. Published rows: "
         f"{PUBLISHED['split']}, {PUBLISHED['source']}. The two splits are not the same; half of one is the other.",
     ]
     for setting in ("zero-shot", "few-shot"):

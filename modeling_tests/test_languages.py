@@ -8,6 +8,7 @@ from transformers import pipeline
 
 import unimc_hf
 from unimc_hf import UniMCZeroShotPipeline, find_model
+from unimc_hf.__main__ import main
 
 
 @pytest.fixture()
@@ -51,6 +52,12 @@ def test_where_it_is_not_installed_the_error_says_how(chinese_package: Path, is_
         (chinese_package / "__init__.py").unlink()
     with pytest.raises(ValueError, match=r"not installed.*pip install ./chinese_model.*Or pass `model`"):
         pipeline("unimc-zero-shot", language="chinese")
+
+
+def test_the_command_says_it_too(capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("unimc_hf.default_models.CHINESE_PACKAGE", "unimc_hf_of_no_language")
+    assert main(["球队赢了。", "--labels", "体育", "财经", "--language", "chinese"]) == 2
+    assert capsys.readouterr().err.startswith("unimc_hf: language='chinese': the Chinese model is not installed.")
 
 
 def test_another_language_than_the_recorded_one_raises() -> None:
