@@ -21,6 +21,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from multiple_choice_data import read_recipe
+
 TRAIN = Path(__file__).parent / "train_multiple_choice.py"
 
 
@@ -42,7 +44,7 @@ def run(name: str, spec: dict[str, Any], arguments: argparse.Namespace) -> dict[
     """Train one variant and return the macro-F1 on the development tasks after its last step."""
     variant = spec["runs"][name]
     steps = variant.get("steps", spec["steps"])
-    recipe = changed(json.loads((arguments.file.parent / spec["recipe"]).read_text()), variant["changes"])
+    recipe = changed(read_recipe(arguments.file.parent / spec["recipe"]), variant["changes"])
     recipe["training_arguments"] |= {"eval_steps": steps, "save_steps": steps, "warmup_steps": steps // 5}
     # The same mixture, less of it: a short run would only ever see a part, and making it takes its time.
     recipe["sources"] = {source: math.ceil(cap * spec["share"]) for source, cap in recipe["sources"].items()}
@@ -52,7 +54,7 @@ def run(name: str, spec: dict[str, Any], arguments: argparse.Namespace) -> dict[
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "recipe.json").write_text(json.dumps(recipe))
     backbone = arguments.backbones / variant.get("backbone", spec["backbone"])
-    command = [sys.executable, str(TRAIN), str(folder / "recipe.json"), "--data", str(arguments.data)]
+    command = [sys.executable, str(TRAIN), str(folder / "recipe.json"), "--data", *map(str, arguments.data)]
     command += ["--backbone", str(backbone), "--teacher", str(arguments.backbones / spec["backbone"])]
     command += ["--output", str(folder), "--max_steps", str(steps)]
     with open(folder / "log", "w") as log:
@@ -88,7 +90,7 @@ def markdown(spec: dict[str, Any]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("file", type=Path, help="JSON file of the runs; results are written into it")
-    parser.add_argument("--data", type=Path, required=True, help="folder of the JSONL training sources")
+    parser.add_argument("--data", type=Path, nargs="+", required=True, help="folders of the JSONL training sources")
     parser.add_argument("--backbones", type=Path, required=True, help="folder of the backbones' folders")
     parser.add_argument("--work", type=Path, required=True, help="folder for checkpoints and logs")
     parser.add_argument("--only", nargs="+", help="names of the runs to do, all that have no result if not given")

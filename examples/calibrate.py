@@ -22,7 +22,7 @@ from pathlib import Path
 os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 
 import numpy as np
-from multiple_choice_data import held_out
+from multiple_choice_data import held_out, read_recipe
 from transformers import pipeline
 
 import unimc_hf  # noqa: F401  # registers the pipeline
@@ -88,13 +88,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", type=Path, help="folder of the model; its config.json is changed")
     parser.add_argument("config", type=Path, help="JSON file of the recipe, which names the development tasks")
-    parser.add_argument("--data", type=Path, required=True, help="folder of the JSONL training sources")
+    parser.add_argument("--data", type=Path, nargs="+", required=True, help="folders of the JSONL training sources")
     parser.add_argument("--rows", type=int, default=300, help="rows of each task")
     parser.add_argument("--output", type=Path, required=True, help="JSON file for the figures")
     parser.add_argument("--plot", type=Path, help="PNG file for the reliability diagrams")
     arguments = parser.parse_args()
 
-    recipe = {**json.loads(arguments.config.read_text()), "development_rows": arguments.rows}
+    recipe = {**read_recipe(arguments.config), "development_rows": arguments.rows}
     data_sets: dict[str, list[Example]] = {}
     for example in held_out(arguments.data, recipe):
         data_sets.setdefault(example["source"], []).append(example)

@@ -27,7 +27,7 @@ from typing import Any
 
 os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 
-from multiple_choice_data import held_out
+from multiple_choice_data import held_out, read_recipe
 from transformers import AutoModel, AutoTokenizer, pipeline
 from transformers.utils import logging
 
@@ -117,7 +117,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("files", nargs="*", type=Path, help=".jsonl or .jsonl.gz files of the common format")
     parser.add_argument("--development", type=Path, help="a recipe, whose development tasks are evaluated as well")
-    parser.add_argument("--data", type=Path, help="folder of the JSONL training sources, for --development")
+    parser.add_argument("--data", type=Path, nargs="+", help="folders of the JSONL training sources, for --development")
     parser.add_argument("--model", action="append", help="folder or Hub name of a UniMC model; may be repeated")
     parser.add_argument("--language", choices=("english", "chinese"), help="for checkpoints that do not record it")
     parser.add_argument("--cosine", action="append", help="folder of an embedding model, as a baseline")
@@ -132,7 +132,7 @@ def main() -> None:
 
     data_sets = {path.name.partition(".")[0]: read_jsonl(path, limit=arguments.limit) for path in arguments.files}
     if arguments.development:
-        recipe = json.loads(arguments.development.read_text())
+        recipe = read_recipe(arguments.development)
         for example in held_out(arguments.data, {**recipe, "development_rows": arguments.limit or sys.maxsize}):
             data_sets.setdefault(example["source"], []).append(example)
     if not data_sets:

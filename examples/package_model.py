@@ -1,5 +1,6 @@
 """
-Put a trained model into the package, as the one that `pipeline("unimc-zero-shot")` finds.
+Put a trained model where `pipeline("unimc-zero-shot")` finds it: an English one into the package, a Chinese one into
+the package beside it (`language="chinese"`).
 
     python examples/package_model.py /tmp/unimc-english/model
 
@@ -16,13 +17,18 @@ from pathlib import Path
 
 import unimc_hf
 
-LARGEST = 50_000_000  # bytes
+# language -> where its model goes, and the most bytes that the weights may have
+TARGETS = {
+    "english": (Path(unimc_hf.DEFAULT_MODEL), 50_000_000),
+    "chinese": (Path(__file__).parent / "chinese_model" / "unimc_hf_chinese", 80_000_000),
+}
 
 
-def main(source: Path, target: Path = Path(unimc_hf.DEFAULT_MODEL)) -> None:
+def main(source: Path) -> None:
     weights = source / "model.safetensors"
-    if weights.stat().st_size > LARGEST:
-        raise SystemExit(f"{weights} has {weights.stat().st_size} bytes; at most {LARGEST} go into the package.")
+    target, largest = TARGETS[json.loads((source / "config.json").read_text(encoding="utf-8"))["language"]]
+    if weights.stat().st_size > largest:
+        raise SystemExit(f"{weights} has {weights.stat().st_size} bytes; at most {largest} go into {target}.")
     target.mkdir(exist_ok=True)
     for name in ("model.safetensors", "tokenizer.json"):
         shutil.copyfile(source / name, target / name)

@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from multiple_choice_data import build_mixture, held_out, token_lengths
+from multiple_choice_data import build_mixture, held_out, read_recipe, token_lengths
 from sklearn.metrics import f1_score
 from transformers import EvalPrediction, TrainingArguments, set_seed
 
@@ -84,7 +84,7 @@ def scores_by_source(sources: list[str]) -> Any:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("config", type=Path, help="JSON file of the recipe, e.g. examples/train_english.json")
-    parser.add_argument("--data", type=Path, required=True, help="folder of the JSONL training sources")
+    parser.add_argument("--data", type=Path, nargs="+", required=True, help="folders of the JSONL training sources")
     parser.add_argument("--backbone", required=True, help="folder or Hub name of the encoder to start from")
     parser.add_argument("--teacher", help="embedding model for the soft targets, if it is not the backbone")
     parser.add_argument("--output", type=Path, required=True, help="folder for checkpoints and the final model")
@@ -92,7 +92,7 @@ def main() -> None:
     parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint in --output")
     arguments = parser.parse_args()
 
-    config = json.loads(arguments.config.read_text())
+    config = read_recipe(arguments.config)
     set_seed(config["seed"])
     model, tokenizer = load_backbone(arguments.backbone, config)
     train = build_mixture(arguments.data, config, arguments.teacher or arguments.backbone)

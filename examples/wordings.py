@@ -46,6 +46,7 @@ QUESTIONS = {
     "sentiment": ["What is the sentiment?", "How does the author judge it?", "Is this positive or negative?"],
     "toxicity": ["What kind of message is this?", "How would a moderator label this text?"],
 }
+YES_NO = ("yes", "no")
 YES_NO_QUESTIONS = {
     "topic": ["Is this text about {}?", "Is the topic {}?"],
     "intent": ["Does the user want this: {}?", "Is the intent {}?"],
@@ -79,6 +80,9 @@ SENTIMENT_WORDS = [
     ("The sentiment in this text is favorable.", "The sentiment in this text is unfavorable.", "It is balanced."),
     ("optimistic", "pessimistic", "matter-of-fact"),
 ]
+# What some sources call it; never drawn.
+MORE_SENTIMENT_WORDS = [("the economy is doing well", "the economy is doing badly", "")]
+QUOTE = '"'  # what a question about a part of the text puts that part in
 # (toxic, harmless)
 TOXIC_WORDS = {
     "toxic": [
@@ -131,9 +135,17 @@ NLI_QUESTIONS = [
     "What is the relation between the two texts?",
     "Given the first text, is the second one true?",
 ]
+HYPOTHESIS_QUESTIONS = ["Is this true?", "Can we infer this?", ""]
 FIND_ENTAILED_QUESTIONS = ["", "Which statement follows from the text?", "What can we infer from the text?"]
 INFER, NOT_INFER, HARD_TO_INFER = (
     "we can infer that ",
     "we can not infer that ",
     "it is difficult for us to infer that ",
 )
+UNLABELLED_QUESTIONS = [
+    "",
+    "",
+    "What is this text about?",
+    "Which option fits the text best?",
+    "What describes the text?",
+]

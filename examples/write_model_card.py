@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
+from multiple_choice_data import read_recipe
 
 import unimc_hf
 
@@ -116,7 +117,7 @@ def main() -> None:
     parser.add_argument("--sources", type=Path, required=True)
     arguments = parser.parse_args()
 
-    recipe = json.loads(arguments.recipe.read_text())
+    recipe = read_recipe(arguments.recipe)
     training = json.loads(arguments.training.read_text())
     calibration = json.loads(arguments.calibration.read_text())
     figures = json.loads(arguments.evaluation.read_text())["classifiers"]

@@ -13,7 +13,8 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-PAGES = [ROOT / "README.md", ROOT / "examples/space/README.md", *sorted((ROOT / "examples/docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", ROOT / "README.zh.md", ROOT / "examples/space/README.md"]
+PAGES += sorted((ROOT / "examples/docs").glob("*.md"))
 FENCED = re.compile(r"^```python\n(.*?)^```", flags=re.DOTALL | re.MULTILINE)
 per_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 
@@ -63,6 +64,13 @@ def test_snippets_run_in_order(page: Path, tmp_path: Path, monkeypatch: pytest.M
         first = namespace["classify"]("Stocks fell sharply.", candidate_labels=["sports", "business"])
         assert first["labels"] == ["business", "sports"]
         assert (tmp_path / "my-unimc" / "pipeline_unimc.py").exists()
+
+
+def test_the_chinese_readme_says_what_is_printed(capsys: pytest.CaptureFixture) -> None:
+    page = ROOT / "README.zh.md"
+    run_snippets(page)
+    said = [comment for snippet in FENCED.findall(page.read_text()) for comment in re.findall(r"\)  # (.+)", snippet)]
+    assert said and capsys.readouterr().out.splitlines() == said
 
 
 @pytest.mark.parametrize(

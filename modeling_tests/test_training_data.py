@@ -10,6 +10,8 @@ import ablate
 import multiple_choice_data as data
 import pytest
 import wordings
+import wordings_chinese
+from text_overlap import without_texts_of
 from tiny_models import tiny_tokenizer
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
@@ -97,7 +99,7 @@ def test_held_out_tasks_get_their_whole_menus(tmp_path: Path) -> None:
     write("large", [["play a game", "tell a joke", "set alarm"]])
     write("plain", [["a", "b"]])
     recipe = {"development": ["small", "plain"], "development_menus": {"small": "large"}, "seed": 0}
-    rows = data.held_out(tmp_path, {**recipe, "development_rows": 9})
+    rows = data.held_out([tmp_path], {**recipe, "development_rows": 9})
     whole = {"play music", "book table", "get weather", "tell a joke", "set alarm"}  # "play" is in both
     assert [set(row["options"]) for row in rows] == [whole, whole, {"a", "b"}]
     assert {row["options"][row["label"]] for row in rows[:2]} == {"play music", "get weather"}
@@ -125,3 +127,121 @@ def test_an_ablation_changes_one_thing_and_refuses_unknown_names() -> None:
     spec = json.loads((EXAMPLES / "ablations_english.json").read_text())
     for run in spec["runs"].values():
         ablate.changed(RECIPE, run["changes"])
+
+
+# -- Chinese
+
+
+@pytest.fixture(scope="module")
+def reword_chinese() -> data.Rewording:
+    recipe = data.read_recipe(EXAMPLES / "train_chinese.json")
+    sets = {"news": TOPICS, "headlines": ["体育", "财经", "教育", "育儿"], "intents": ["查天气", "放音乐", "订机票"]}
+    answers = {"pairs": [f"第{i}句话" for i in range(200)], "quiz": [f"答案{i}" for i in range(200)]}
+    return data.Rewording(recipe["augmentation"], sets, answers, "chinese")
+
+
+def test_chinese_labels_stay_right_and_alone(reword_chinese: data.Rewording) -> None:
+    rng, questions = random.Random(0), set()
+    for _ in range(1000):
+        result = reword_chinese(example(["体育", "财经", "教育"], 2, source="headlines", text="高考成绩公布"), rng)
+        right = result["options"][result["label"]]
+        questions.add(result["question"])
+        if result["options"] == list(wordings_chinese.YES_NO):
+            assert ("教育" in result["question"]) == (right == wordings_chinese.YES_NO[0])
+        elif len(result["options"]) == 2 and any("不" in o or "无" in o for o in result["options"]):
+            assert ("教育" in right) != ("不" in right or "无" in right)
+        else:
+            assert "教育" in right
+        assert not [o for o in result["options"] if any(topic in o for topic in TOPICS)]  # no label of another language
+    assert len(questions) > 5 and not [q for q in questions if q and not data.CHINESE.search(q)]
+
+
+def test_english_rows_are_worded_in_both_languages(reword_chinese: data.Rewording) -> None:
+    rng, languages = random.Random(0), Counter()
+    for _ in range(400):
+        result = reword_chinese(example(["positive", "negative"], 1, "sentiment", "films", text="dull"), rng)
+        words = result["options"][result["label"]]
+        languages[bool(data.CHINESE.search(words))] += 1
+        assert data._polarity(words) == 1
+    assert 0.2 < languages[True] / 400 < 0.5
+
+
+@pytest.mark.parametrize("options", [["不能理解为：乙", "可以理解为：乙"], ["可以理解为：乙", "不能理解为：乙"]])
+def test_matching_keeps_its_truth_in_every_form(reword_chinese: data.Rewording, options: list[str]) -> None:
+    rng, forms = random.Random(0), Counter()
+    same = {words[0] for words in wordings_chinese.MATCHING_WORDS}
+    for right in options:
+        for _ in range(300):
+            row = example(options, options.index(right), "semantic_matching", "pairs", text="甲")
+            result = reword_chinese(row, rng)
+            answer, is_same = result["options"][result["label"]], right.startswith(wordings_chinese.MATCH)
+            if result["text_pair"]:
+                forms["words"] += 1
+                assert (answer in same) == is_same
+            elif answer == "乙":
+                forms["among others"] += 1
+                assert is_same and len(result["options"]) > 1
+            else:
+                forms["prefix"] += 1
+                assert answer.endswith("乙") and ("不" in answer) != is_same
+    assert len(forms) == 3
+
+
+def test_chinese_inference_keeps_its_truth(reword_chinese: data.Rewording) -> None:
+    rng = random.Random(0)
+    options = [prefix + "下雨" for prefix in ("不能推断出：", "很难推断出：", "可以推断出：")]
+    for label, column in ((0, 1), (1, 2), (2, 0)):
+        for _ in range(100):
+            result = reword_chinese(example(options, label, "nli", "nli"), rng)
+            answer = result["options"][result["label"]]
+            if len(result["options"]) == 3:
+                prefix = (wordings_chinese.INFER, wordings_chinese.NOT_INFER, wordings_chinese.HARD_TO_INFER)[column]
+                assert answer == prefix + "下雨" or answer in {words[column] for words in wordings_chinese.NLI_WORDS}
+            else:
+                entailing = {"可以推断出：下雨", *(words[0] for words in wordings_chinese.NLI_WORDS)}
+                assert (answer in entailing) == (column == 0)
+
+
+def test_a_blank_survives_shortening_and_moves_into_options(reword_chinese: data.Rewording) -> None:
+    rng, lengths = random.Random(0), set()
+    text = "很长的开头，" * 100 + "他__地走了。" + "很长的结尾。" * 100
+    for _ in range(100):
+        result = reword_chinese(example(["得意洋洋", "一目了然"], 0, "cloze", "idioms", text=text), rng)
+        assert "__" in result["text"] and len(result["text"]) <= 400
+        assert result["options"][result["label"]] in ("得意洋洋", "他得意洋洋地走了。")
+        lengths.add(len(result["options"][0]))
+    assert lengths == {4, 9}
+
+
+def test_a_long_text_without_spaces_is_cut_where_it_is_full() -> None:
+    assert data._shorten("今天 " + "好" * 500, 400) == ("今天 " + "好" * 500)[:400]
+    assert data._shorten("seven " * 20, 100) == ("seven " * 16).strip()
+
+
+def test_cloze_rows_from_other_sources_are_found() -> None:
+    other = example(["甲"], 0, text="春天来了，他得意洋洋地走在回家的路上，什么也没有说。")
+    copied = example(["得意洋洋", "一目了然"], 0, text="春天来了，他__地走在回家的路上。")
+    own = example(["得意洋洋", "一目了然"], 1, text="这张图表__，谁都看得懂里面的数字。")
+    short = example(["得意洋洋"], 0, text="他__。")
+    assert without_texts_of([copied, own, short], [other]) == [own]
+
+
+def test_a_recipe_extends_another(tmp_path: Path) -> None:
+    (tmp_path / "base.json").write_text(json.dumps({"seed": 1, "sources": {"a": 1, "b": 2}, "development": ["c", "d"]}))
+    (tmp_path / "more.json").write_text(
+        json.dumps({"extends": "base.json", "sources": {"b": 3, "e": 4}, "development": ["d"]})
+    )
+    merged = data.read_recipe(tmp_path / "more.json")
+    assert merged == {"seed": 1, "sources": {"a": 1, "b": 3, "e": 4}, "development": ["d"]}
+
+
+@pytest.mark.parametrize("name", ["train_chinese.json", "train_chinese_research.json"])
+def test_chinese_recipes_leave_out_what_they_say(name: str) -> None:
+    recipe = data.read_recipe(EXAMPLES / name)
+    kin = {"ocnli_train10k", "oppo_xiaobu", "tnews_dataclue", "toutiao_small", "csl_discipline", "csl_keyword"}
+    research_only = {"c3_mixed", "cmmlu", "cmnli", "csnli", "afqmc", "lcqmc", "stsb_zh", "idiom_nli", "logiqa2_zh"}
+    assert not kin & set(recipe["sources"])
+    assert not set(recipe["development"]) & set(recipe["sources"])
+    assert bool(research_only & set(recipe["sources"])) == ("research" in name)
+    dropped = set(recipe["without_texts_of"]["idiom_cloze"])
+    assert kin <= dropped and not dropped & set(recipe["sources"])

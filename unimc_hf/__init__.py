@@ -5,20 +5,17 @@ Importing this package registers UniMC with `AutoConfig`, `AutoTokenizer`, `Auto
 has a `decision` pipeline (5.23), with that.
 """
 
-from pathlib import Path
-
 from transformers import AutoConfig, AutoModel, AutoModelForMultipleChoice, AutoTokenizer
 from transformers.pipelines import PIPELINE_REGISTRY
 
 from .configuration_unimc import UniMCConfig
 from .data_collator_unimc import DataCollatorForUniMC
 from .decision_unimc import UniMCDecisionPipeline
+from .default_models import DEFAULT_MODEL, find_model
 from .modeling_unimc import UniMCForMultipleChoice, UniMCOutput
 from .pipeline_unimc import UniMCZeroShotPipeline
 from .tokenization_unimc import UniMCTokenizer
 from .version import __version__
-
-DEFAULT_MODEL = str(Path(__file__).parent / "default_model")
 
 AutoConfig.register(UniMCConfig.model_type, UniMCConfig, exist_ok=True)
 AutoTokenizer.register(UniMCConfig, fast_tokenizer_class=UniMCTokenizer, exist_ok=True)
@@ -53,4 +50,5 @@ __all__ = [
     "UniMCTokenizer",
     "UniMCZeroShotPipeline",
     "__version__",
+    "find_model",
 ]

@@ -97,13 +97,13 @@ def main(arguments: list[str] | None = None) -> int:
     logging.disable_progress_bar()
     loading = {name: value for name in ("model", "language") if (value := getattr(options, name)) is not None}
     build: Any = pipeline  # its overloads know the tasks of transformers only
-    classify = build("unimc-zero-shot", **{"model": unimc_hf.DEFAULT_MODEL, **loading})
-    if not options.labels:
-        rows = [(task, item, classify(item, **settings)) for task, item, settings in EXAMPLES]
-        print(format_table([("task", "text", "answer"), *[_example_row(*row) for row in rows]]))
-        return 0
     asked = {"question": options.question, "multi_label": options.multi_label}
     try:
+        classify = build("unimc-zero-shot", **{"model": unimc_hf.DEFAULT_MODEL, **loading})
+        if not options.labels:
+            rows = [(task, item, classify(item, **settings)) for task, item, settings in EXAMPLES]
+            print(format_table([("task", "text", "answer"), *[_example_row(*row) for row in rows]]))
+            return 0
         if options.file:
             from .classify_file import classify_file
 

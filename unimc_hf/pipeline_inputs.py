@@ -7,6 +7,7 @@ descriptions, a hypothesis template or the published Chinese templates never sho
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from string import Formatter
@@ -19,8 +20,8 @@ TASK_TYPE_TEMPLATES = {
     "语义匹配": {"不相似": "不能理解为：{}", "相似": "可以理解为：{}"},
     "自然语言推理": {"矛盾": "不能推断出：{}", "自然": "很难推断出：{}", "蕴含": "可以推断出：{}"},
 }
-# Names of the original implementation's dicts -> ours.
-REFERENCE_KEYS = {"texta": "text", "textb": "text_pair", "choice": "candidate_labels"}
+# Names of the original implementation's dicts, and of training examples -> ours.
+REFERENCE_KEYS = {"texta": "text", "textb": "text_pair", "choice": "candidate_labels", "options": "candidate_labels"}
 
 
 @dataclass(frozen=True)
@@ -77,8 +78,8 @@ class RequestBuilder:
     Turns inputs and call arguments into requests.
 
     Args:
-        candidate_labels: a list of labels, a `{label: description}` dict, a comma-separated string; or a list of
-            lists or dicts, one per text.
+        candidate_labels: a list of labels, a `{label: description}` dict, a string with commas (also "，" and "、")
+            between labels; or a list of lists or dicts, one per text.
         question, text_pair: `None`, a string for every text, or a list with one entry per text.
         hypothesis_template: how a label becomes an option, e.g. `"This text is about {}."`.
         multi_label: whether several labels may be right; one label is enough then.
@@ -153,7 +154,7 @@ class RequestBuilder:
     def _menu(self, candidate_labels: Any) -> tuple[tuple[str, ...], tuple[str, ...]]:
         """(labels, options) of one set of labels."""
         if isinstance(candidate_labels, str):
-            candidate_labels = [label.strip() for label in candidate_labels.split(",") if label.strip()]
+            candidate_labels = [label.strip() for label in re.split("[,，、]", candidate_labels) if label.strip()]
         described = isinstance(candidate_labels, Mapping)
         descriptions = candidate_labels if described else {}
         labels = check_menu("candidate_labels", list(candidate_labels) if described else candidate_labels)

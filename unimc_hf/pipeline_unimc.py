@@ -18,6 +18,7 @@ from tqdm.auto import tqdm
 from transformers import Pipeline, PreTrainedModel, PreTrainedTokenizerFast
 
 from .configuration_unimc import UniMCConfig
+from .default_models import DEFAULT_MODEL, find_model
 from .pipeline_inputs import ClassificationRequest, RequestBuilder, check_flag, check_positive, check_threshold
 from .token_batches import token_batches
 from .tokenization_unimc import UniMCTokenizer
@@ -54,12 +55,13 @@ class UniMCZeroShotPipeline(Pipeline):
         tokenizer ([`UniMCTokenizer`] or a plain fast tokenizer, *optional*): loaded from where the model came from
             if not given.
         language (`str`, *optional*): `"english"` or `"chinese"`: the words for yes and no, for checkpoints that do
-            not record them.
+            not record them. Where no model is named, the installed model of that language is taken.
         **kwargs: those of [`~transformers.Pipeline`], and defaults for the arguments of a call.
 
     Raises:
         ValueError: if the model is no UniMC model or of a family that UniMC does not support, if the words for yes
-            and no cannot be told, or if the tokenizer has more tokens than the model.
+            and no cannot be told or are those of another language, if the model of `language` is not installed, or
+            if the tokenizer has more tokens than the model.
     """
 
     _load_processor: Any = False
@@ -80,6 +82,8 @@ class UniMCZeroShotPipeline(Pipeline):
         if model.config.model_type != UniMCConfig.model_type:
             UniMCConfig(text_config=model.config)  # raises with the reason where the family is not supported
             raise ValueError(f"`model` is a {type(model).__name__}; pass a UniMCForMultipleChoice.")
+        if language is not None and model.config.language not in (None, language):
+            model, tokenizer = _model_of_language(model, language), None
         tokenizer = _as_unimc_tokenizer(tokenizer, model)
         if len(tokenizer) > model.config.vocab_size:
             raise ValueError(
@@ -301,6 +305,19 @@ def _with_progress(results: Iterator[dict], total: int | None, progress_bar: boo
     # `disable=None` is tqdm's way to say: only on a terminal.
     disable, delay = (None, SECONDS_BEFORE_PROGRESS) if progress_bar is None else (False, 0)
     return iter(tqdm(results, total=total, unit=" texts", disable=disable, delay=delay))
+
+
+def _model_of_language(model: PreTrainedModel, language: str) -> PreTrainedModel:
+    """The installed model of `language`, where transformers loaded the English one because none was named."""
+    if model.config.name_or_path != DEFAULT_MODEL:
+        raise ValueError(
+            f"`language` is {language!r}, but `model` records the words for yes and no of {model.config.language!r}: "
+            "leave `language` out."
+        )
+    loaded: Any = type(model).from_pretrained(
+        find_model(language), dtype="auto" if model.dtype_is_auto else model.dtype
+    )
+    return loaded.to(model.device)
 
 
 def _as_unimc_tokenizer(tokenizer: Any, model: PreTrainedModel) -> UniMCTokenizer:

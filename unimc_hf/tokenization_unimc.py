@@ -11,6 +11,7 @@ each option's `[MASK]` stands. The model builds positions and the attention mask
 from __future__ import annotations
 
 import copy
+import json
 import os
 from collections.abc import Sequence
 from typing import Any
@@ -232,7 +233,7 @@ class UniMCTokenizer(PreTrainedTokenizerFast):
         # A copy of its own, made once: flags set on the shared backend would race between threads.
         cached = self.__dict__.get("_text_backend_cache")
         if cached is None or cached[0] != len(self):
-            backend = self._bare_backend()
+            backend = _without_special_pieces(self._bare_backend())
             backend.encode_special_tokens = True
             cached = (len(self), backend)
             self.__dict__["_text_backend_cache"] = cached
@@ -312,6 +313,22 @@ def _has_only_vocab_txt(pretrained_model_name_or_path: str | os.PathLike, **hub:
         return found is not None
 
     return has("vocab.txt") and not any(map(has, ("tokenizer.json", "spiece.model", "spm.model")))
+
+
+def _without_special_pieces(backend: Any) -> Any:
+    """The backend with pieces for text only: a Unigram vocabulary holds special tokens as pieces that text can match.
+
+    Ids stay as they are. A piece with a space in it matches nothing, because spaces have become word starts by then.
+    """
+    state = json.loads(backend.to_str())
+    if state["model"]["type"] != "Unigram":
+        return backend
+    special = {token["content"] for token in state["added_tokens"] if token["special"]}
+    vocabulary = state["model"]["vocab"]
+    state["model"]["vocab"] = [[f" {piece} " if piece in special else piece, score] for piece, score in vocabulary]
+    state["added_tokens"] = [token for token in state["added_tokens"] if not token["special"]]
+    state["post_processor"] = None  # it names special tokens, and adds none here
+    return type(backend).from_str(json.dumps(state))
 
 
 def _to_lists(values: Any) -> Any:

@@ -1,0 +1,33 @@
+"""Where the models are that come without a download: English inside this package, Chinese in one beside it."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from pathlib import Path
+
+DEFAULT_MODEL = str(Path(__file__).parent / "default_model")
+CHINESE_PACKAGE = "unimc_hf_chinese"  # nothing but a model folder that pip can install; see examples/chinese_model/README.md
+
+
+def find_model(language: str) -> str:
+    """The folder of the installed model of a language, `"english"` or `"chinese"`.
+
+    Raises:
+        ValueError: if there is no model of that language, or if it is not installed; says how to get it.
+    """
+    if language == "english":
+        return DEFAULT_MODEL
+    if language != "chinese":
+        raise ValueError(f"`language` must be 'english' or 'chinese', got {language!r}.")
+    spec = find_spec(CHINESE_PACKAGE)
+    for folder in (spec.submodule_search_locations or []) if spec else []:
+        if (Path(folder) / "model.safetensors").is_file():
+            return folder
+    raise ValueError(
+        f"language='chinese': the Chinese model is not installed. It is a package of its own, {CHINESE_PACKAGE}: "
+        "`pip install ./examples/chinese_model` in a checkout of unimc_hf with its weights. Or pass `model`, a folder or "
+        "the Hub name of a Chinese UniMC model, e.g. 'IDEA-CCNL/Erlangshen-UniMC-RoBERTa-110M-Chinese'."
+    )
+
+
+__all__ = ["DEFAULT_MODEL", "find_model"]
