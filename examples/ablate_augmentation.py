@@ -118,9 +118,16 @@ def run(name: str, spec: dict[str, Any], source: str, seed: int, pools: dict[str
         UniMCTrainer(
             model=model,
             args=TrainingArguments(
-                folder, remove_unused_columns=False, report_to="none", save_strategy="no", logging_strategy="no",
-                disable_tqdm=True, seed=seed, dataloader_pin_memory=False, **spec["training_arguments"],
-            ),  # fmt: skip
+                folder,
+                remove_unused_columns=False,
+                report_to="none",
+                save_strategy="no",
+                logging_strategy="no",
+                disable_tqdm=True,
+                seed=seed,
+                dataloader_pin_memory=False,
+                **spec["training_arguments"],
+            ),
             train_dataset=few_per_label(rest, spec["per_label"], seed),
             data_collator=AugmentingCollator(
                 tokenizer,

@@ -4,12 +4,13 @@
 """
 Classify files that are larger than memory, on as many workers and machines as there are, with Ray Data.
 
-    python examples/batch_inference_ray.py reviews.jsonl --output classified.jsonl --labels positive negative --workers 2
+    python examples/batch_inference_ray.py reviews.jsonl --output classified.jsonl --labels good bad --workers 2
 
 Reads JSONL, CSV or parquet, one file or several, and writes one file of the same format: the rows in their order, each
 with two more columns, `labels` (best first) and `scores` (JSON lists in CSV). `text` is classified; `text_pair`,
 `question` and `candidate_labels` count where a row has them. Only a few blocks are in memory at a time. A worker that
-dies is replaced and what it had in hand is done again. On a cluster, `--output` is a path of the machine that runs this.
+dies is replaced and what it had in hand is done again. On a cluster, `--output` is a path of the machine that starts
+this.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ ROWS_PER_BLOCK = 512
 
 
 class NumberedLines(FileBasedDatasource):
-    """The lines of JSONL files as they are, and where each stands; Ray's `read_json` guesses types and changes values."""
+    """The lines of JSONL files as they are, and where each stands; Ray's `read_json` guesses types, changing values."""
 
     def _read_stream(self, f: Any, path: str) -> Iterator[pa.Table]:
         rows: list[dict[str, str]] = []

@@ -4,7 +4,7 @@
 """
 Train a small UniMC from what a larger one answers on texts without labels.
 
-    python examples/distill.py ../shared/data/english/train/bbc_news.jsonl.gz --layers 3 --limit 1500 --output /tmp/student
+    python examples/distill.py ../shared/data/english/train/isear.jsonl.gz --layers 3 --limit 2000 --output /tmp/student
 
 The files are in the common JSONL format; labels in them are only used to measure, on `--test-rows` rows that are not
 trained on. The student is any UniMC folder (`--student`), or the teacher with some of its layers (`--layers`), as
@@ -25,13 +25,13 @@ from typing import Any
 os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 
 import numpy as np
-import torch
 from torch import nn
 from transformers import TrainingArguments, set_seed
 from transformers.utils import logging
 
 from unimc_hf import DEFAULT_MODEL, DataCollatorForUniMC, UniMCForMultipleChoice, UniMCTokenizer, UniMCZeroShotPipeline
 from unimc_hf.__main__ import format_table
+from unimc_hf.calibration_unimc import Calibration, score_data_sets
 from unimc_hf.evaluation_unimc import unimc_classifier
 from unimc_hf.jsonl_examples import Example, read_jsonl
 from unimc_hf.trainer_unimc import UniMCTrainer
@@ -64,28 +64,26 @@ def with_fewer_layers(model: UniMCForMultipleChoice, layers: int) -> UniMCForMul
     return model
 
 
-def soften(probabilities: list[float], temperature: float) -> list[float]:
-    """The softmax at a temperature, from the one at temperature 1."""
-    log_probs = torch.tensor(probabilities, dtype=torch.float64).clamp(min=1e-30).log()
-    return (log_probs / temperature).softmax(-1).tolist()
-
-
 def teach(teacher: UniMCZeroShotPipeline, examples: list[Example], temperature: float = 1.0) -> list[Example]:
     """The examples with the teacher's answers instead of labels.
 
     Args:
         teacher: its scores are taken as trained, without calibration.
-        examples: with `options`; labels are not looked at.
+        examples: at least one, with `options`; labels are not looked at.
         temperature: of `option_probs`; above 1 the options that the teacher thinks wrong count for more.
 
     Returns:
         Examples with `option_probs` (what OP learns) and with the score of each option for `label` (O-MLM).
     """
-    of_all = unimc_classifier(teacher, calibrated=False)(examples)
-    alone = unimc_classifier(teacher, calibrated=False, multi_label=True)(examples)
+    as_trained, softened = Calibration(), Calibration(softmax_temperature=temperature)
+    scored = score_data_sets(teacher, {"texts": examples})["texts"]
     return [
-        {**example, "option_probs": soften(shares, temperature), "label": scores}
-        for example, shares, scores in zip(examples, of_all, alone)
+        {
+            **example,
+            "option_probs": softened.softmax(answer.log_shares).tolist(),
+            "label": as_trained.sigmoid(answer.margins).tolist(),
+        }
+        for example, answer in zip(examples, scored)
     ]
 
 
@@ -100,13 +98,11 @@ def distill(
 ) -> None:
     """Train the student in place; `arguments` are those of `TrainingArguments`."""
     set_seed(seed)
+    fixed = {"remove_unused_columns": False, "report_to": "none", "save_strategy": "no", "seed": seed}
     with tempfile.TemporaryDirectory() as folder:
         UniMCTrainer(
             model=student,
-            args=TrainingArguments(
-                folder,
-                **{"remove_unused_columns": False, "report_to": "none", "save_strategy": "no", "seed": seed, **arguments},
-            ),
+            args=TrainingArguments(folder, **{**fixed, **arguments}),
             train_dataset=teach(teacher, examples, temperature),
             data_collator=DataCollatorForUniMC(tokenizer, mlm=False),
             temperature=temperature,

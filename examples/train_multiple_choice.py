@@ -8,7 +8,8 @@ Train a UniMC model on many multiple-choice data sets. One config file says ever
         --backbone ../shared/backbones/all-MiniLM-L6-v2 --output /tmp/unimc-english
 
 A smaller run, a few minutes on two cores: add `--max_steps 100`. A run that was stopped goes on where it was with
-`--resume`. The folder that comes out loads with `pipeline("unimc-zero-shot", model=...)`.
+`--resume`. The folder that comes out loads with `pipeline("unimc-zero-shot", model=...)`. On several processes or
+machines: `torchrun --nproc_per_node 2 examples/train_multiple_choice.py ...`, each with batches of its own.
 """
 
 from __future__ import annotations
@@ -127,8 +128,11 @@ def main() -> None:
     )
     trainer.train(resume_from_checkpoint=arguments.resume or None)
 
+    if not trainer.is_world_process_zero():
+        return
     save(model, tokenizer, arguments.output / "model")
-    summary = summarise(trainer.state.log_history, trainer.state.global_step, trainer.lengths, config)
+    batches = trainer.state.global_step * trainer.args.world_size * trainer.args.gradient_accumulation_steps
+    summary = summarise(trainer.state.log_history, trainer.state.global_step, batches, trainer.lengths, config)
     (arguments.output / "training.json").write_text(json.dumps(summary, indent=1) + "\n")
 
 
@@ -142,13 +146,15 @@ def save(model: UniMCForMultipleChoice, tokenizer: UniMCTokenizer, folder: Path)
     config_file.write_text(json.dumps(saved, indent=2, ensure_ascii=False) + "\n")
 
 
-def summarise(log: list[dict[str, Any]], steps: int, lengths: list[int], config: dict[str, Any]) -> dict[str, Any]:
+def summarise(
+    log: list[dict[str, Any]], steps: int, batches: int, lengths: list[int], config: dict[str, Any]
+) -> dict[str, Any]:
     """What the run was, for the model card: steps, examples, hours, hardware, and the training loss."""
     sampler = TokenBudgetBatchSampler(lengths, config["tokens_per_batch"], config["seed"])
     seconds = next(entry["train_runtime"] for entry in reversed(log) if "train_runtime" in entry)
     return {
         "steps": steps,
-        "examples_seen": sum(len(batch) for batch in list(sampler)[:steps]),
+        "examples_seen": sum(len(batch) for batch in list(sampler)[:batches]),
         "hours": round(float(seconds) / 3600, 2),
         "note": "one run",
         "hardware": f"{os.cpu_count()} cores of {cpu_name()}",

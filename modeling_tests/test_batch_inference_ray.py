@@ -33,7 +33,9 @@ def cluster() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:  # workers import the classes that they run
         patch.setenv("PYTHONPATH", os.pathsep.join(map(str, (ROOT, ROOT / "examples", TESTS))))
         ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
-    ray.data.DataContext.get_current().enable_progress_bars = False
+    context = ray.data.DataContext.get_current()
+    context.enable_progress_bars = False
+    context.execution_no_progress_timeout_s = 600  # raise instead of waiting for ever
     yield
     ray.shutdown()
 

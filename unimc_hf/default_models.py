@@ -6,7 +6,8 @@ from importlib.util import find_spec
 from pathlib import Path
 
 DEFAULT_MODEL = str(Path(__file__).parent / "default_model")
-CHINESE_PACKAGE = "unimc_hf_chinese"  # nothing but a model folder that pip can install; see examples/chinese_model/README.md
+# A model folder that pip can install; see examples/chinese_model/README.md.
+CHINESE_PACKAGE = "unimc_hf_chinese"
 
 
 def find_model(language: str) -> str:
@@ -25,8 +26,8 @@ def find_model(language: str) -> str:
             return folder
     raise ValueError(
         f"language='chinese': the Chinese model is not installed. It is a package of its own, {CHINESE_PACKAGE}: "
-        "`pip install ./examples/chinese_model` in a checkout of unimc_hf with its weights. Or pass `model`, a folder or "
-        "the Hub name of a Chinese UniMC model, e.g. 'IDEA-CCNL/Erlangshen-UniMC-RoBERTa-110M-Chinese'."
+        "`pip install ./examples/chinese_model` in a checkout of unimc_hf with its weights. Or pass `model`, a folder "
+        "or the Hub name of a Chinese UniMC model, e.g. 'IDEA-CCNL/Erlangshen-UniMC-RoBERTa-110M-Chinese'."
     )
 
 

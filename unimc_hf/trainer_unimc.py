@@ -239,14 +239,14 @@ class UniMCTrainer(Trainer):
             raise ValueError("`inputs` has no `labels`, `option_probs` or `mlm_target_ids` to compute a loss from.")
         whole = own if num_items_in_batch is None else num_items_in_batch
         own_op, own_mlm, *_ = own.tolist()
-        all_op, all_mlm, labelled, soft, examples = (max(1.0, count) for count in whole.tolist())
+        all_op, all_mlm, labelled, soft, examples = whole.tolist()
         loss = outputs["logits"].new_zeros((), dtype=torch.float32)
         if outputs.get("op_loss") is not None:
-            loss = loss + outputs["op_loss"] * (own_op / all_op)
+            loss = loss + outputs["op_loss"] * (own_op / max(1.0, all_op))
         if outputs.get("mlm_loss") is not None:
-            loss = loss + outputs["mlm_loss"] * (own_mlm / all_mlm)
-        if whole[SOFT] > 0:
-            loss = loss * (float(whole[LABELLED]) / examples)
+            loss = loss + outputs["mlm_loss"] * (own_mlm / max(1.0, all_mlm))
+        if soft:
+            loss = loss * (labelled / examples)
         if option_probs is not None:
             log_probs = (outputs["logits"].float() / self.temperature).log_softmax(-1)
             # Where there is no option, the logit is as low as can be.
@@ -267,7 +267,6 @@ class UniMCTrainer(Trainer):
 # What the losses are means over: options or examples of OP, positions of O-MLM and MLM, examples with a label, those
 # with `option_probs`, and all examples.
 NUM_COUNTS = 5
-LABELLED, SOFT = 2, 3
 
 
 def _target_counts(batch: dict[str, Any]) -> torch.Tensor:
