@@ -192,7 +192,7 @@ class UniMCTrainer(Trainer):
     def train(self, resume_from_checkpoint: str | bool | None = None, **kwargs: Any) -> Any:
         """As in Trainer; `resume_from_checkpoint=True` passes over checkpoints that a killed run left unfinished."""
         if resume_from_checkpoint is True:
-            resume_from_checkpoint = last_complete_checkpoint(self.args.output_dir)
+            resume_from_checkpoint = last_complete_checkpoint(str(self.args.output_dir))
         return super().train(resume_from_checkpoint=resume_from_checkpoint, **kwargs)
 
     def get_train_dataloader(self) -> DataLoader:
@@ -303,7 +303,7 @@ class _SetEpoch(TrainerCallback):
         while sampler is not None:
             if hasattr(sampler, "set_epoch"):
                 sampler.set_epoch(epoch)
-            sampler = getattr(sampler, "batch_sampler", None) or getattr(sampler, "sampler", None)
+            sampler = getattr(sampler, "batch_sampler", getattr(sampler, "sampler", None))
 
 
 def last_complete_checkpoint(folder: str | Path) -> str:
@@ -312,8 +312,9 @@ def last_complete_checkpoint(folder: str | Path) -> str:
     Raises:
         ValueError: if `folder` has none.
     """
-    checkpoints = sorted(Path(folder).glob("checkpoint-*"), key=lambda path: int(path.name.rpartition("-")[2]))
-    for checkpoint in reversed(checkpoints):
+    step_of = {path: path.name.removeprefix("checkpoint-") for path in Path(folder).glob("checkpoint-*")}
+    checkpoints = [path for path, step in step_of.items() if step.isdigit()]
+    for checkpoint in sorted(checkpoints, key=lambda path: int(step_of[path]), reverse=True):
         if _is_complete(checkpoint):
             return str(checkpoint)
         logger.warning(f"{checkpoint} was not written to its end; it is passed over.")
