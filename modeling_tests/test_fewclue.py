@@ -68,7 +68,7 @@ def test_a_whole_run_on_a_tiny_model(tmp_path: Path, monkeypatch: pytest.MonkeyP
     output = tmp_path / "figures.json"
     output.write_text(json.dumps({"zero-shot": {"other": {"parameters": 1, "tasks": {"tnews": {"accuracy": 0.4}}}}}))
     command = ["evaluate_fewclue.py", str(tmp_path), "--model", str(model), "--tasks", "eprstmt"]
-    command += ["--few-shot", "--epochs", "8", "--learning-rate", "0.01", "--output", str(output)]
+    command += ["--few-shot", "--epochs", "40", "--learning-rate", "0.003", "--seed", "2", "--output", str(output)]
     monkeypatch.setattr(sys, "argv", command)
     evaluate_fewclue.main()
     figures = json.loads(output.read_text())

@@ -66,13 +66,6 @@ def test_snippets_run_in_order(page: Path, tmp_path: Path, monkeypatch: pytest.M
         assert (tmp_path / "my-unimc" / "pipeline_unimc.py").exists()
 
 
-def test_the_chinese_readme_says_what_is_printed(capsys: pytest.CaptureFixture) -> None:
-    page = ROOT / "README.zh.md"
-    run_snippets(page)
-    said = [comment for snippet in FENCED.findall(page.read_text()) for comment in re.findall(r"\)  # (.+)", snippet)]
-    assert said and capsys.readouterr().out.splitlines() == said
-
-
 @pytest.mark.parametrize(
     ("snippet", "fails"),
     [
