@@ -46,4 +46,4 @@ def test_benchmark_runs_to_its_leaderboard_file(adapter, local_rows, tmp_path):
     payload = results.to_json(tmp_path / "btzsc.json")
     assert payload["model"]["name"].startswith("unimc_hf")
     assert payload["results"]["by_task"]["emotion"]["macro_f1"] == 1.0
-    assert results.precision == "float32"
+    assert results.precision == str(adapter.model.dtype).removeprefix("torch.")
