@@ -47,7 +47,7 @@ def measure(contender: str, counts: list[int], rounds: int) -> dict[str, Any]:
 
 def table(figures: dict[str, Any]) -> str:
     rows: list[tuple[str, ...]] = [
-        ("precision", "labels", "tokens", "seconds", "growth", "added MB", "growth", "peak MB")
+        ("contender", "labels", "tokens", "seconds", "growth", "added MB", "growth", "peak MB")
     ]
     for name, parts in figures["contenders"].items():
         before: dict[str, Any] = {}
