@@ -319,7 +319,7 @@ def last_complete_checkpoint(folder: str | Path) -> str:
 def _is_complete(checkpoint: Path) -> bool:
     try:  # Trainer writes its state last
         json.loads((checkpoint / "trainer_state.json").read_text())
-    except (OSError, json.JSONDecodeError):
+    except (OSError, ValueError):
         return False
     return all(zipfile.is_zipfile(path) for path in checkpoint.glob("*.pt*"))
 
