@@ -174,6 +174,7 @@ def main() -> None:
         if name in spec["results"]:
             continue
         result = {s: [run(name, spec, s, seed, pools) for seed in range(spec["seeds"])] for s in spec["sources"]}
+        spec = json.loads(arguments.file.read_text())  # another run may have written to it
         spec["results"][name] = result
         arguments.file.write_text(json.dumps(spec, indent=1) + "\n")
         if "none" in spec["results"]:

@@ -273,7 +273,8 @@ def _target_counts(batch: dict[str, Any]) -> torch.Tensor:
     """How many of each there are in a batch, `float32` of shape `(5,)`; the model's losses are means over these."""
     has_option = batch["option_positions"] > 0
     rows = len(has_option)
-    op = mlm = labelled = soft = 0
+    op = mlm = soft = 0
+    labelled = rows  # of a batch without labels, the MLM loss counts in full
     labels = batch.get("labels")
     if labels is not None:
         known = labels >= 0 if labels.dim() == 1 else torch.ones(rows, dtype=torch.bool, device=labels.device)
@@ -324,7 +325,7 @@ def last_complete_checkpoint(folder: str | Path) -> str:
 def _is_complete(checkpoint: Path) -> bool:
     try:  # Trainer writes its state last
         json.loads((checkpoint / "trainer_state.json").read_text())
-    except (OSError, json.JSONDecodeError):
+    except (OSError, ValueError):
         return False
     return all(zipfile.is_zipfile(path) for path in checkpoint.glob("*.pt*"))
 
