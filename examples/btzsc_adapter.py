@@ -23,7 +23,7 @@ from btzsc import BaseModel, BTZSCBenchmark
 from transformers import pipeline
 
 import unimc_hf
-from unimc_hf.evaluation_unimc import scores_in_order
+from unimc_hf.pipeline_unimc import scores_in_order
 
 
 class UniMCModel(BaseModel):

@@ -22,8 +22,8 @@ from transformers import pipeline
 
 import unimc_hf
 from unimc_hf import UniMCForMultipleChoice, UniMCTokenizer
-from unimc_hf.evaluation_unimc import scores_in_order
 from unimc_hf.onnx_unimc import INPUT_NAMES, onnx_pipeline
+from unimc_hf.pipeline_unimc import scores_in_order
 
 TEXTS = ["Stocks fell sharply.", "The home team won in extra time.", "It will rain all week. " * 30]
 LABELS = [["sports", "business"], ["weather forecast", "business", "sports news", "music"]]

@@ -84,8 +84,8 @@ The backbone is Apache-2.0, the weights here are Apache-2.0.
 
 - Small and English. Knowledge questions, arithmetic and multi-step reasoning are at or near chance.
 - Scores of different menus are hardly comparable: even with `multi_label=True` the other options have some influence on
-  a score, through the text that all of them see. The calibration is an average over tasks: on a
-  single one scores can be far off, so check thresholds on your own data.
+  a score, through the text that all of them see. The calibration is an average over tasks: on a single one scores can
+  be far off, so check thresholds on your own data.
 - Texts over 512 tokens are cut, and the answer says so.
 - Hate-speech and toxicity labels are learned from annotators of a few public sets, including slurs and their biases
   against dialects and groups; do not let the model decide about people.

@@ -3,6 +3,7 @@
 import os
 import re
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,9 @@ PAGE = (ROOT / "examples" / "docs" / "README.md").read_text(encoding="utf-8")
 def test_it_is_built_and_complete(tmp_path: Path) -> None:
     command = re.search(r"<!-- command: api -->\n```bash\n(.*?)```", PAGE, flags=re.DOTALL)
     assert command and "/tmp/unimc-api" in command[1]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    # The page's `python` is the one that runs the tests, activated or not.
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    environment = {**os.environ, "PATH": path, "PYTHONPATH": str(ROOT)}
     line = command[1].replace("/tmp/unimc-api", str(tmp_path))
     subprocess.run(["bash", "-euo", "pipefail", "-c", line], cwd=ROOT, env=environment, check=True)
 

@@ -17,6 +17,7 @@ from typing import IO, Any
 from tqdm.auto import tqdm
 
 from .option_inputs import check_text
+from .pipeline_unimc import scores_in_order
 
 DELIMITERS = {".csv": ",", ".tsv": "\t"}
 JSONL_SUFFIXES = (".jsonl", ".ndjson")
@@ -76,7 +77,8 @@ def classify_file(
             raise ValueError("`output` is `file` itself, which would be lost.")
     # Wrong arguments raise here, before anything is written.
     classify([""], candidate_labels=labels, **arguments)
-    added = [LABEL, SCORE, *(f"score: {label}" for label in labels)]
+    score_columns = [f"score: {label}" for label in labels]
+    added = [LABEL, SCORE, *score_columns]
     num_written = num_broken = num_cut = 0
     waiting: deque[Row] = deque()  # rows that are being classified: a window of the pipeline
     with path.open("rb") as source:
@@ -102,9 +104,9 @@ def classify_file(
             write = _writer(target, DELIMITERS.get(suffix), [*header, *added])
             for result in classify(texts(), candidate_labels=labels, progress_bar=False, **arguments):
                 row = waiting.popleft()
-                scores = dict(zip(result["labels"], result["scores"]))
+                scores = dict(zip(score_columns, scores_in_order(result, labels)))
                 best = {LABEL: result["labels"][0], SCORE: result["scores"][0]}
-                write({**row.record, **best, **{f"score: {label}": scores[label] for label in labels}})
+                write({**row.record, **best, **scores})
                 num_written += 1
                 num_cut += "num_truncated_tokens" in result
                 bar.update(row.end - bar.n)

@@ -81,7 +81,7 @@ class UniMCConfig(PreTrainedConfig):
         ValueError: if `text_config` is of a family that UniMC cannot use, is a decoder, or does not use absolute
             position embeddings where it could; if only one of the two token ids is given, both are equal or one
             lies outside the vocabulary; if `option_mlm_loss` is neither of its two values; if the temperature or the
-        scale is not a positive number or the bias not a number; if `prefer_bfloat16` is not a bool.
+            scale is not a positive number or the bias not a number; if `prefer_bfloat16` is not a bool.
 
     Example:
 

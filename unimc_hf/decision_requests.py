@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .option_inputs import check_menu, check_text
-from .pipeline_inputs import ClassificationRequest
+from .pipeline_inputs import ClassificationRequest, reading_order
 
 EXAMPLES = {
     "choice": '{"type": "choice", "instructions": "What is it?", "criteria": {"bills": "money owed", "else": null}}',
@@ -51,7 +51,7 @@ class DecisionQuestion:
     @property
     def reading_order(self) -> list[int]:
         """Indices of the options in the order in which the model reads them: the same however they were passed."""
-        return sorted(range(len(self.options)), key=self.option_texts.__getitem__)
+        return reading_order(self.option_texts)
 
     def classification(self, state: str) -> ClassificationRequest:
         """The question about `state` as the menu that [`UniMCZeroShotPipeline`] scores."""

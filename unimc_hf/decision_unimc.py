@@ -13,7 +13,7 @@ from typing import Any
 
 from .decision_requests import DecisionRequest, DecisionRequestBuilder
 from .pipeline_inputs import ClassificationRequest, check_flag
-from .pipeline_unimc import UniMCZeroShotPipeline
+from .pipeline_unimc import UniMCZeroShotPipeline, scores_in_order
 
 
 class UniMCDecisionPipeline(UniMCZeroShotPipeline):
@@ -92,9 +92,8 @@ class UniMCDecisionPipeline(UniMCZeroShotPipeline):
             questions = waiting.popleft().questions
             answers = {}
             for question, result in zip(questions, [first, *islice(results, len(questions) - 1)]):
-                scores = dict(zip(result["labels"], result["scores"]))
                 question.num_truncated_tokens = result.get("num_truncated_tokens", 0)
-                answers[question.name] = question.answer([scores[option] for option in question.options])
+                answers[question.name] = question.answer(scores_in_order(result, question.options))
             yield answers
 
 

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 
 from .jsonl_examples import Example
+from .pipeline_unimc import scores_in_order
 
 Classifier = Callable[[Sequence[Example]], list[list[float]]]
 
@@ -162,12 +163,6 @@ def _interval(values: Sequence[float]) -> tuple[float, float]:
 # -- classifiers -------------------------------------------------------------------------------------------------
 
 
-def scores_in_order(result: dict[str, Any], options: Sequence[str]) -> list[float]:
-    """The scores of a zero-shot result, which sorts its labels, in the order of `options`."""
-    score = dict(zip(result["labels"], result["scores"]))
-    return [score[option] for option in options]
-
-
 def unimc_classifier(pipeline: Any, **arguments: Any) -> Classifier:
     """A [`UniMCZeroShotPipeline`] as a classifier; `arguments` are those of its calls, e.g. `batch_size`."""
 
@@ -263,7 +258,6 @@ __all__ = [
     "majority_classifier",
     "option_classes",
     "option_metrics",
-    "scores_in_order",
     "unimc_classifier",
     "zero_shot_classifier",
 ]

@@ -137,14 +137,14 @@ class UniMCForMultipleChoice(PreTrainedModel):
     @classmethod
     def from_pretrained(
         cls, pretrained_model_name_or_path: str | os.PathLike | None, *model_args: Any, **kwargs: Any
-    ) -> Any:
+    ) -> UniMCForMultipleChoice:
         """As in transformers; the repository, or a `config` that is passed, may also be a plain masked LM's."""
         config = kwargs.get("config")
         if isinstance(config, PreTrainedConfig) and config.model_type != UniMCConfig.model_type:
             ids = {k: kwargs.pop(k) for k in ("yes_token_id", "no_token_id", "language") if k in kwargs}
             kwargs["config"] = cls.config_class(**nest_config_dict(config.to_dict()), **ids)
-        loaded = super().from_pretrained(pretrained_model_name_or_path, *model_args, **kwargs)
-        model: Any = loaded[0] if isinstance(loaded, tuple) else loaded  # with `output_loading_info=True`
+        loaded: Any = super().from_pretrained(pretrained_model_name_or_path, *model_args, **kwargs)
+        model = loaded[0] if isinstance(loaded, tuple) else loaded  # with `output_loading_info=True`
         model.dtype_is_auto = kwargs.get("dtype") == "auto"  # `pipeline` says so unless its user chose
         return loaded
 

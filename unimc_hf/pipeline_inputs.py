@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from string import Formatter
 from typing import Any
@@ -71,6 +71,11 @@ def check_positive(name: str, value: Any) -> int:
     if value < 1:
         raise ValueError(f"`{name}` must be at least 1, got {value}.")
     return value
+
+
+def reading_order(options: Sequence[str]) -> list[int]:
+    """Indices of the options in the order in which the model reads them: the same however they were passed."""
+    return sorted(range(len(options)), key=options.__getitem__)
 
 
 class RequestBuilder:
@@ -172,7 +177,7 @@ class RequestBuilder:
             options.append(self.template.format(option))
         checked = check_menu("candidate_labels", options)
         if self.sort_options:
-            order = sorted(range(len(checked)), key=checked.__getitem__)
+            order = reading_order(checked)
             return tuple(labels[i] for i in order), tuple(checked[i] for i in order)
         return labels, checked
 

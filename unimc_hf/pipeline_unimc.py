@@ -280,6 +280,12 @@ class UniMCZeroShotPipeline(Pipeline):
         self.tokenizer.save_pretrained(save_directory, **kwargs)
 
 
+def scores_in_order(result: dict[str, Any], options: Sequence[str]) -> list[float]:
+    """The scores of a zero-shot result, which sorts its labels, in the order of `options`."""
+    score = dict(zip(result["labels"], result["scores"]))
+    return [score[option] for option in options]
+
+
 def _windows(requests: Iterator[ClassificationRequest]) -> Iterator[list[ClassificationRequest]]:
     """Requests to encode and sort together; long menus make a window shorter, so that its memory is bounded."""
     window: list[ClassificationRequest] = []
@@ -332,4 +338,4 @@ def _as_unimc_tokenizer(tokenizer: Any, model: PreTrainedModel) -> UniMCTokenize
     return UniMCTokenizer.from_plain(tokenizer)
 
 
-__all__ = ["UniMCZeroShotPipeline"]
+__all__ = ["UniMCZeroShotPipeline", "scores_in_order"]

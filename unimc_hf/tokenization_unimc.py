@@ -14,7 +14,7 @@ import copy
 import json
 import os
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from transformers import AutoTokenizer, BatchEncoding, BertTokenizer, PreTrainedTokenizerFast
@@ -22,6 +22,10 @@ from transformers.utils import cached_file
 
 from .code_manifest import write_code_manifest
 from .option_inputs import DEFAULT_MAX_LENGTH, EncodedText, OptionInputs, check_option_inputs, lay_out
+
+if TYPE_CHECKING:
+    # Never run: so that the whole code counts as imports of this file, and no repository gets parts of two versions.
+    from .modeling_unimc import UniMCForMultipleChoice  # noqa: F401
 
 # The words that a published model was trained to write at a right and at a wrong option.
 YES_NO_WORDS = {"english": ("yes", "no"), "chinese": ("是", "非")}
@@ -288,9 +292,6 @@ class UniMCTokenizer(PreTrainedTokenizerFast):
         return padded
 
     def _save_pretrained(self, save_directory: str | os.PathLike, *args: Any, **kwargs: Any) -> tuple[str, ...]:
-        # Only so that the whole code counts as imports of this file: no repository gets parts of two versions.
-        from .modeling_unimc import UniMCForMultipleChoice  # noqa: F401
-
         # `save_pretrained` calls this after it has copied the code and before it uploads.
         write_code_manifest(save_directory)
         return super()._save_pretrained(save_directory, *args, **kwargs)
