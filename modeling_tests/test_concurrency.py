@@ -127,7 +127,7 @@ assert ask(1) == expected[0] and torch.get_num_threads() == 2  # nothing has cha
 def test_forked_processes_answer() -> None:
     # Without care they wait for ever: the threads with which the parent has computed are not in the child.
     done = subprocess.run(
-        [sys.executable, "-c", FORK, str(Path(__file__).parent), "120"],
+        [sys.executable, "-c", FORK, str(Path(__file__).parent), "300"],
         capture_output=True, text=True, timeout=600, env={**os.environ, "OMP_NUM_THREADS": "2"},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-3000:]

@@ -118,11 +118,9 @@ class UniMCZeroShotPipeline(Pipeline):
         self._fork_depth = _fork_depth
         self.model.eval()
         is_float32_by_default = getattr(self.model, "dtype_is_auto", False) and self.model.dtype == torch.float32
-        self._is_rounded = (
-            is_float32_by_default and self.model.config.prefer_bfloat16 and is_fast_in_bfloat16(self.device)
-        )
-        if self._is_rounded:
+        if is_float32_by_default and self.model.config.prefer_bfloat16 and is_fast_in_bfloat16(self.device):
             self.model.to(torch.bfloat16)
+            self.model.is_rounded = True  # for every pipeline that shares it
 
     def _sanitize_parameters(self, **kwargs: Any) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
         known = ("candidate_labels", "question", "text_pair", "hypothesis_template", "multi_label", "max_length")
@@ -288,7 +286,7 @@ class UniMCZeroShotPipeline(Pipeline):
     def save_pretrained(self, save_directory: str | os.PathLike, **kwargs: Any) -> None:
         """Save model, tokenizer and their code, for `pipeline(model=..., trust_remote_code=True)` anywhere."""
         model = self.model
-        if self._is_rounded:
+        if getattr(model, "is_rounded", False):
             # What is saved are the weights that were loaded, not those that were rounded to be fast here.
             config = copy.deepcopy(model.config)
             config.dtype = config.text_config.dtype = torch.float32
