@@ -18,7 +18,6 @@ from tiny_models import SHARED, TEXT_CONFIGS, WORDS, needs_shared, tiny_tokenize
 from transformers import BertForMaskedLM, PreTrainedTokenizerFast
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
-COMMITTED = json.loads(TRAJECTORIES.read_text())["trajectories"]
 
 
 @pytest.fixture(scope="module")
@@ -70,18 +69,22 @@ def test_the_same_seed_gives_the_same_weights(tiny_world: Path) -> None:
     assert (after.float() - before).abs().max() > 1e-3  # it did learn
 
 
+@pytest.fixture(scope="module")
+def committed() -> dict:
+    return json.loads(TRAJECTORIES.read_text())
+
+
 @pytest.mark.parametrize("name", RECIPES)
-def test_the_trajectory_is_that_of_the_committed_recipe(name: str) -> None:
+def test_the_trajectory_is_that_of_the_committed_recipe(name: str, committed: dict) -> None:
     message = f"{name} has changed: run `python examples/loss_trajectory.py --write`, and look at the difference"
-    assert COMMITTED[name]["recipe_sha256"] == digest(read_recipe(EXAMPLES / name)), message
-    assert json.loads(TRAJECTORIES.read_text())["cut"] == CUT
-    assert len(COMMITTED[name]["loss"]) == CUT["steps"]
+    assert committed["trajectories"][name]["recipe_sha256"] == digest(read_recipe(EXAMPLES / name)), message
+    assert committed["cut"] == CUT and len(committed["trajectories"][name]["loss"]) == CUT["steps"]
 
 
 @needs_shared
 @pytest.mark.parametrize("name", RECIPES)
-def test_the_first_steps_go_as_they_did(name: str) -> None:
-    assert differences(trajectory(name, SHARED), COMMITTED[name]) == []
+def test_the_first_steps_go_as_they_did(name: str, committed: dict) -> None:
+    assert differences(trajectory(name, SHARED), committed["trajectories"][name]) == []
 
 
 def test_a_difference_is_seen() -> None:
