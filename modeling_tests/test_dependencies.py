@@ -136,6 +136,8 @@ def licences(installed: Distribution) -> list[str]:
 
 def is_permitted(expression: str) -> bool:
     """Whether an SPDX expression, or a name, leaves a choice in which everything is permitted."""
+    if expression in PERMITTED:  # a classifier's name may hold parentheses
+        return True
     parts = re.split(r"\s+AND\s+", expression.replace("(", "").replace(")", ""))
     return all(any(name.strip() in PERMITTED for name in re.split(r"\s+OR\s+", part)) for part in parts)
 

@@ -32,11 +32,13 @@ def tiny_world(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 row |= {"options": rng.sample(WORDS[:60], k=size), "label": rng.randrange(size), "task": task}
                 file.write(json.dumps(row) + "\n")
     torch.manual_seed(0)
-    BertForMaskedLM(TEXT_CONFIGS["bert"]).save_pretrained(folder / "backbone")
+    config = copy.deepcopy(TEXT_CONFIGS["bert"])
+    config.max_position_embeddings = 512
+    BertForMaskedLM(config).save_pretrained(folder / "backbone")
     plain = PreTrainedTokenizerFast(
         tokenizer_object=copy.deepcopy(tiny_tokenizer().backend_tokenizer),
         **tiny_tokenizer().special_tokens_map,
-        model_max_length=96,
+        model_max_length=512,
     )
     plain.save_pretrained(folder / "backbone")
     recipe = read_recipe(EXAMPLES / "train_english.json")

@@ -178,7 +178,7 @@ def test_no_answer_is_lost_or_mixed_up_under_load(port: int, log: Path) -> None:
 
 def test_a_short_soak(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_MODULES_CACHE", str(tmp_path))
-    figures = soak_module().soak(folder, minutes=0.1, pause=0.001, interval=0.2)
+    figures = soak_module().soak(folder, minutes=0.05, pause=0.0005, interval=0.1)
     assert [failure for failure in figures["failures"] if "memory" not in failure] == []  # it is still warming up
     counts = figures["requests"]
     assert counts["honest right"] == counts["honest asked"] > 4 and counts["slow right"] == counts["slow asked"] > 0
