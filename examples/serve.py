@@ -27,27 +27,37 @@ from typing import Any
 import uvicorn
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
-from starlette.requests import Request
-from starlette.responses import JSONResponse, PlainTextResponse
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
+
+
+class AsciiJSONResponse(JSONResponse):
+    """JSON that can be sent whatever was asked: UTF-8 has no bytes for half a surrogate pair, an escape can say it."""
+
+    def render(self, content: Any) -> bytes:
+        return json.dumps(content, allow_nan=False).encode("ascii")
 
 
 def make_app(handler: Callable[[dict[str, Any]], Any], max_bytes: int) -> Starlette:
     """The server of one handler; a body of more than `max_bytes` is refused before it is read to its end."""
 
-    async def predict(request: Request) -> JSONResponse:
+    async def predict(request: Request) -> Response:
         body = bytearray()
-        async for chunk in request.stream():
-            body += chunk
-            if len(body) > max_bytes:
-                return JSONResponse({"error": f"The body has more than {max_bytes} bytes."}, 413)
         try:
-            return JSONResponse(await run_in_threadpool(handler, json.loads(body)))
+            async for chunk in request.stream():
+                body += chunk
+                if len(body) > max_bytes:
+                    return AsciiJSONResponse({"error": f"The body has more than {max_bytes} bytes."}, 413)
+        except ClientDisconnect:
+            return Response(status_code=400)  # nobody is there to read it
+        try:
+            return AsciiJSONResponse(await run_in_threadpool(handler, json.loads(body)))
         except (TypeError, ValueError, RecursionError) as error:
-            return JSONResponse({"error": str(error)}, 400)
+            return AsciiJSONResponse({"error": str(error)}, 400)
         except Exception:
             logging.exception("a request failed")
-            return JSONResponse({"error": "The server failed; its log says why."}, 500)
+            return AsciiJSONResponse({"error": "The server failed; its log says why."}, 500)
 
     async def health(request: Request) -> PlainTextResponse:
         return PlainTextResponse("ok")

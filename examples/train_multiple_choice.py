@@ -34,6 +34,14 @@ from unimc_hf.trainer_unimc import TokenBudgetBatchSampler, UniMCTrainer
 
 # Lengths are multiples of it, so that matrix shapes come again: every new one costs a CPU some milliseconds.
 ROUND_TO = 8
+# What a recipe need not say.
+DEFAULT_TRAINING_ARGUMENTS = {
+    "per_device_eval_batch_size": 16,
+    "logging_steps": 50,
+    "eval_strategy": "steps",
+    "save_strategy": "steps",
+    "save_total_limit": 4,
+}
 
 
 def load_backbone(folder: str, config: dict[str, Any]) -> tuple[UniMCForMultipleChoice, UniMCTokenizer]:
@@ -111,13 +119,12 @@ def main() -> None:
             remove_unused_columns=False,
             num_train_epochs=1,
             seed=config["seed"],
-            per_device_eval_batch_size=16,
-            logging_steps=50,
-            eval_strategy="steps",
-            save_strategy="steps",
-            save_total_limit=4,
             report_to="none",
-            **{**config["training_arguments"], **({"max_steps": arguments.max_steps} if arguments.max_steps else {})},
+            **{
+                **DEFAULT_TRAINING_ARGUMENTS,
+                **config["training_arguments"],
+                **({"max_steps": arguments.max_steps} if arguments.max_steps else {}),
+            },
         ),
         train_dataset=train,
         eval_dataset=develop,

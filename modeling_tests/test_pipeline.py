@@ -11,7 +11,7 @@ from tiny_models import tiny_model, tiny_tokenizer
 from transformers import pipeline
 from transformers.pipelines.pt_utils import KeyDataset
 
-from unimc_hf import UniMCConfig, UniMCForMultipleChoice, UniMCZeroShotPipeline
+from unimc_hf import UniMCConfig, UniMCDecisionPipeline, UniMCForMultipleChoice, UniMCZeroShotPipeline
 
 LABELS = ["sports", "business", "red car"]
 TEXTS = ["stocks fell sharply", "the team won the game", "sky", ""]
@@ -289,10 +289,12 @@ def test_the_precision_of_the_packaged_model(monkeypatch: pytest.MonkeyPatch, tm
     # What is saved is not rounded, and keeps saying what the rounded one said of itself.
     rounded = pipeline("unimc-zero-shot")
     rounded.model.config.softmax_temperature = 3.0
-    rounded.save_pretrained(tmp_path)
-    weights = UniMCForMultipleChoice.from_pretrained(tmp_path).state_dict()
-    assert all(torch.equal(weight, weights[name]) for name, weight in as_saved.model.state_dict().items())
-    assert UniMCConfig.from_pretrained(tmp_path).softmax_temperature == 3.0
+    sharing = UniMCDecisionPipeline(rounded.model, rounded.tokenizer)
+    for classify, folder in ((rounded, tmp_path / "one"), (sharing, tmp_path / "other")):
+        classify.save_pretrained(folder)
+        weights = UniMCForMultipleChoice.from_pretrained(folder).state_dict()
+        assert all(torch.equal(weight, weights[name]) for name, weight in as_saved.model.state_dict().items())
+        assert UniMCConfig.from_pretrained(folder).softmax_temperature == 3.0
 
 
 def test_scores_are_the_same_to_the_last_bit_in_any_order_of_the_labels() -> None:
