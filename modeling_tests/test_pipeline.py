@@ -36,18 +36,6 @@ def test_the_output_contract(classify: UniMCZeroShotPipeline) -> None:
     assert all(isinstance(score, float) for score in result["scores"])
 
 
-def test_scores_are_those_of_tokenizer_and_model_by_hand(classify: UniMCZeroShotPipeline) -> None:
-    batch = tiny_tokenizer()("stocks fell", options=LABELS, question="what", return_tensors="pt")
-    with torch.no_grad():
-        output = tiny_model("bert")(**batch)
-    one = classify("stocks fell", candidate_labels=LABELS, question="what")
-    several = classify("stocks fell", candidate_labels=LABELS, question="what", multi_label=True)
-    margins = output.yes_no_logits[0, :, 0] - output.yes_no_logits[0, :, 1]
-    for result, scores in ((one, output.logits[0].softmax(-1)), (several, margins.sigmoid())):
-        expected = dict(zip(LABELS, scores.tolist()))
-        assert dict(zip(result["labels"], result["scores"])) == pytest.approx(expected, abs=1e-6)
-
-
 def test_all_ways_to_pass_texts_agree(classify: UniMCZeroShotPipeline) -> None:
     expected = [classify(text, candidate_labels=LABELS) for text in TEXTS]
     dataset = KeyDataset([{"text": text} for text in TEXTS], "text")
@@ -111,14 +99,6 @@ def test_progress_is_shown_when_asked(classify: UniMCZeroShotPipeline, capsys: p
     assert "4 texts" in capsys.readouterr().err
     with pytest.raises(TypeError, match="`progress_bar` must be True or False"):
         classify(TEXTS, candidate_labels=LABELS, progress_bar="yes")
-
-
-def test_labels_of_its_own_for_every_text(classify: UniMCZeroShotPipeline) -> None:
-    menus = [["red", "blue"], {"dog": "an animal is in the text", "cat": None}, ["a", "b", "c", "d"]]
-    results = classify(TEXTS[:3], candidate_labels=menus)
-    for text, menu, result in zip(TEXTS, menus, results):
-        assert same(result, classify(text, candidate_labels=menu))
-        assert set(result["labels"]) == set(menu)
 
 
 def test_questions_and_pairs_of_its_own_for_every_text(classify: UniMCZeroShotPipeline) -> None:
