@@ -1,5 +1,7 @@
 """A training step depends on no attention path and on no order of options or examples; labels stay right."""
 
+import copy
+
 import pytest
 import torch
 from generated_examples import (
@@ -98,14 +100,21 @@ def encode_option(option: str) -> list[int]:
 @per_family
 @given(examples=training_examples(max_size=4), epoch=st.integers(0, 3), data=st.data())
 def test_what_is_masked_depends_on_the_example_alone(examples: list[dict], epoch: int, data: st.DataObject) -> None:
-    collator = DataCollatorForUniMC(tiny_tokenizer(), seed=data.draw(st.integers(0, 9)))
-    collator.set_epoch(epoch)
-    batch = collator(examples)
+    """Not on the examples beside it, nor on the padding, on either side."""
+    seed = data.draw(st.integers(0, 9))
+
+    def collate(some: list[dict], padding_side: str) -> dict[str, torch.Tensor]:
+        tokenizer = copy.copy(tiny_tokenizer())
+        tokenizer.padding_side = padding_side
+        collator = DataCollatorForUniMC(tokenizer, seed=seed)
+        collator.set_epoch(epoch)
+        return collator(some)
+
+    batch = collate(examples, data.draw(st.sampled_from(["right", "left"])))
     for row, example in enumerate(examples):
-        alone = collator([example])
-        length = alone["input_ids"].shape[1]
+        alone, is_token = collate([example], "right"), batch["attention_mask"][row].bool()
         for name in ("input_ids", "mlm_target_ids"):
-            assert torch.equal(batch[name][row, :length], alone[name][0]), name
+            assert torch.equal(batch[name][row][is_token], alone[name][0]), name
 
 
 @given(names=menus, rows=st.lists(st.tuples(texts, st.integers(0, 99)), min_size=1, max_size=6), data=st.data())
