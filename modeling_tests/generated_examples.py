@@ -101,7 +101,15 @@ def encode(examples: Sequence[dict[str, Any]], **kwargs: Any) -> dict[str, torch
 def model_on(family: str, attention: str, dtype: torch.dtype = torch.float32) -> UniMCForMultipleChoice:
     """`tiny_model` of a path; treat it as read-only."""
     model = tiny_model(family, "unimc" if attention == "blocks" else attention)
-    return model if dtype == torch.float32 else copy.deepcopy(model).to(dtype)
+    return model if dtype == torch.float32 else rounded_copy(model, dtype)
+
+
+def rounded_copy(model: UniMCForMultipleChoice, dtype: torch.dtype) -> UniMCForMultipleChoice:
+    """In another precision as `from_pretrained(dtype=...)` has it: rotary frequencies are no weights, and stay."""
+    model = copy.deepcopy(model)
+    for parameter in model.parameters():
+        parameter.data = parameter.data.to(dtype)
+    return model
 
 
 @contextmanager

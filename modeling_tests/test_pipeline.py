@@ -1,5 +1,6 @@
 """The pipeline as users call it: inputs in every shape, arguments, order, streaming, and clear errors."""
 
+import copy
 import itertools
 from pathlib import Path
 
@@ -273,6 +274,18 @@ def test_the_precision_of_the_packaged_model(monkeypatch: pytest.MonkeyPatch, tm
     weights = UniMCForMultipleChoice.from_pretrained(tmp_path).state_dict()
     assert all(torch.equal(weight, weights[name]) for name, weight in as_saved.model.state_dict().items())
     assert UniMCConfig.from_pretrained(tmp_path).softmax_temperature == 3.0
+
+
+def test_rounding_on_a_fast_machine_is_the_rounding_of_loading(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    model = copy.deepcopy(tiny_model("modernbert"))
+    model.config.prefer_bfloat16 = True
+    UniMCZeroShotPipeline(model, tiny_tokenizer(), device="cpu").save_pretrained(tmp_path)
+    monkeypatch.setattr("unimc_hf.pipeline_unimc.is_fast_in_bfloat16", lambda device: True)
+    rounded, asked_for = (pipeline("unimc-zero-shot", model=str(tmp_path), dtype=d) for d in ("auto", "bfloat16"))
+    assert rounded.model.dtype == asked_for.model.dtype == torch.bfloat16
+    for (name, one), other in zip(rounded.model.named_buffers(), asked_for.model.buffers(), strict=True):
+        assert one.dtype == other.dtype and torch.equal(one, other), name  # the frequencies of rotary positions
+    assert rounded(TEXTS, LABELS) == asked_for(TEXTS, LABELS)
 
 
 def test_scores_are_the_same_to_the_last_bit_in_any_order_of_the_labels() -> None:

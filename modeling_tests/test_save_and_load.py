@@ -7,7 +7,7 @@ from tempfile import TemporaryDirectory
 
 import pytest
 import torch
-from generated_examples import few_per_family
+from generated_examples import few_per_family, rounded_copy
 from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import load_file
@@ -84,7 +84,7 @@ def test_what_is_saved_is_what_is_loaded(
     as_pipeline: bool,
 ) -> None:
     """Weights bit by bit, in every precision, in one file or several, by every class that may save or load them."""
-    model, tokenizer = copy.deepcopy(tiny_model(family)).to(dtype), copy.deepcopy(tiny_tokenizer())
+    model, tokenizer = rounded_copy(tiny_model(family), dtype), copy.deepcopy(tiny_tokenizer())
     settings_of_config = dict(zip(("softmax_temperature", "sigmoid_scale", "sigmoid_bias"), calibration))
     for name, value in {**settings_of_config, "option_mlm_loss": option_mlm_loss}.items():
         setattr(model.config, name, value)

@@ -107,7 +107,9 @@ class UniMCZeroShotPipeline(Pipeline):
             is_float32_by_default and self.model.config.prefer_bfloat16 and is_fast_in_bfloat16(self.device)
         )
         if self._is_rounded:
-            self.model.to(torch.bfloat16)
+            # Not `model.to`: ModernBERT's rotary frequencies stay in float32, as they do when a file is loaded.
+            for parameter in self.model.parameters():
+                parameter.data = parameter.data.to(torch.bfloat16)
 
     def _sanitize_parameters(self, **kwargs: Any) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
         known = ("candidate_labels", "question", "text_pair", "hypothesis_template", "multi_label", "max_length")
