@@ -1,5 +1,5 @@
 # /// script
-# dependencies = ["torch", "transformers>=5.10,<6", "starlette", "uvicorn"]
+# dependencies = ["torch", "transformers>=5.10.1,<6", "starlette", "uvicorn"]
 # ///
 """
 A small local server around the `handler.py` of a saved model, for tests: what an Inference Endpoint would answer.

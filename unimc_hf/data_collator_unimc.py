@@ -134,18 +134,23 @@ class DataCollatorForUniMC:
             return None
         if any(label is None for label in labels):
             raise ValueError("Some examples of the batch have a `label` and some have none; -100 stands for none.")
-        if not any(isinstance(label, (list, tuple)) for label in labels):
-            for label, example in zip(labels, examples):
-                if label != -100 and not 0 <= label < len(example["options"]):
-                    raise ValueError(f"`label` is {label}, but its example has {len(example['options'])} options.")
-            return torch.tensor(labels, dtype=torch.long)
-        rows = torch.zeros(len(labels), num_choices)
-        for row, (label, example) in enumerate(zip(labels, examples)):
+        several_right = any(isinstance(label, (list, tuple)) for label in labels)
+        for label, example in zip(labels, examples):
             size = len(example["options"])
             if isinstance(label, (list, tuple)):
                 if len(label) != size:
                     raise ValueError(f"`label` has {len(label)} entries for {size} options.")
-                rows[row, :size] = torch.tensor(label, dtype=torch.float)
+            elif label == -100:
+                if several_right:
+                    raise ValueError("`label` is -100, for none, beside examples with one number per option.")
+            elif not 0 <= label < size:
+                raise ValueError(f"`label` is {label}, but its example has {size} options.")
+        if not several_right:
+            return torch.tensor(labels, dtype=torch.long)
+        rows = torch.zeros(len(labels), num_choices)
+        for row, label in enumerate(labels):
+            if isinstance(label, (list, tuple)):
+                rows[row, : len(label)] = torch.tensor(label, dtype=torch.float)
             else:  # one right answer among examples that may have several
                 rows[row, label] = 1.0
         return rows
@@ -179,7 +184,8 @@ class DataCollatorForUniMC:
         rates = torch.tensor([rng.choices(MLM_RATES, MLM_RATE_WEIGHTS)[0] for rng in rngs]).unsqueeze(1)
         generators = [torch.Generator().manual_seed(rng.getrandbits(63)) for rng in rngs]
         draws = torch.stack([torch.rand(input_ids.shape[1], 3, generator=generator) for generator in generators])
-        choice, fate, random_token = draws.unbind(-1)
+        place = (batch["attention_mask"].cumsum(1) - 1).clamp(min=0)  # among the tokens: padding may come first
+        choice, fate, random_token = draws.gather(1, place.unsqueeze(-1).expand_as(draws)).unbind(-1)
         special = torch.isin(input_ids, torch.tensor(self.tokenizer.all_special_ids))
         is_text = (batch["token_type_ids"] == 0) & batch["attention_mask"].bool() & ~special
         chosen = is_text & (choice < rates)

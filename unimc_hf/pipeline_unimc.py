@@ -119,7 +119,9 @@ class UniMCZeroShotPipeline(Pipeline):
         self.model.eval()
         is_float32_by_default = getattr(self.model, "dtype_is_auto", False) and self.model.dtype == torch.float32
         if is_float32_by_default and self.model.config.prefer_bfloat16 and is_fast_in_bfloat16(self.device):
-            self.model.to(torch.bfloat16)
+            # Not `model.to`: ModernBERT's rotary frequencies stay in float32, as they do when a file is loaded.
+            for parameter in self.model.parameters():
+                parameter.data = parameter.data.to(torch.bfloat16)
             self.model.is_rounded = True  # for every pipeline that shares it
 
     def _sanitize_parameters(self, **kwargs: Any) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
