@@ -32,6 +32,13 @@ from starlette.responses import JSONResponse, PlainTextResponse
 from starlette.routing import Route
 
 
+class AsciiJSONResponse(JSONResponse):
+    """JSON in ASCII: what a client sent may hold half a character, which UTF-8 cannot."""
+
+    def render(self, content: Any) -> bytes:
+        return json.dumps(content, allow_nan=False).encode("ascii")
+
+
 def make_app(handler: Callable[[dict[str, Any]], Any], max_bytes: int) -> Starlette:
     """The server of one handler; a body of more than `max_bytes` is refused before it is read to its end."""
 
@@ -40,14 +47,14 @@ def make_app(handler: Callable[[dict[str, Any]], Any], max_bytes: int) -> Starle
         async for chunk in request.stream():
             body += chunk
             if len(body) > max_bytes:
-                return JSONResponse({"error": f"The body has more than {max_bytes} bytes."}, 413)
+                return AsciiJSONResponse({"error": f"The body has more than {max_bytes} bytes."}, 413)
         try:
-            return JSONResponse(await run_in_threadpool(handler, json.loads(body)))
+            return AsciiJSONResponse(await run_in_threadpool(handler, json.loads(body)))
         except (TypeError, ValueError, RecursionError) as error:
-            return JSONResponse({"error": str(error)}, 400)
+            return AsciiJSONResponse({"error": str(error)}, 400)
         except Exception:
             logging.exception("a request failed")
-            return JSONResponse({"error": "The server failed; its log says why."}, 500)
+            return AsciiJSONResponse({"error": "The server failed; its log says why."}, 500)
 
     async def health(request: Request) -> PlainTextResponse:
         return PlainTextResponse("ok")

@@ -153,14 +153,13 @@ def parse_request(request: Any, language: str | None = None) -> DecisionRequest:
     if isinstance(request, str):
         try:
             request = json.loads(request)
-        except json.JSONDecodeError as error:
+        except (ValueError, RecursionError) as error:
             raise ValueError(f"The request is not JSON ({error}); it looks like {REQUEST_EXAMPLE}.") from None
     if not isinstance(request, Mapping) or "state" not in request or "questions" not in request:
         raise ValueError(f"A request is a dict, or its JSON, with `state` and `questions`, e.g. {REQUEST_EXAMPLE}.")
     if request.get("assets"):
         raise ValueError("`assets`: UniMC reads text only, no images.")
-    state = as_text(request["state"])
-    check_text("state", state)
+    state = _as_text("state", request["state"])
     return DecisionRequest(state, parse_questions(request["questions"], language))
 
 
@@ -235,7 +234,16 @@ def _content(name: str, value: Any) -> str:
     """Instructions and descriptions are a text, or JSON that is read as one."""
     if value is not None and not isinstance(value, (str, Mapping, list, tuple)):
         raise TypeError(f"`{name}` must be a string, a dict or a list, got {type(value).__name__}.")
-    text = as_text(value)
+    return _as_text(name, value)
+
+
+def _as_text(name: str, value: Any) -> str:
+    try:
+        text = as_text(value)
+    except RecursionError:
+        raise ValueError(f"`{name}` is nested too deeply.") from None
+    except (TypeError, ValueError) as error:  # of `json.dumps`
+        raise ValueError(f"`{name}` holds what JSON does not know: {error}.") from None
     check_text(name, text)
     return text
 
@@ -250,10 +258,7 @@ def as_text(value: Any) -> str:
         return "\n".join(f"{key}: {as_text(entry)}" for key, entry in value.items())
     if isinstance(value, (list, tuple)):
         return "\n".join(map(as_text, value))
-    try:
-        return json.dumps(value)
-    except TypeError:
-        raise ValueError(f"`state` holds a {type(value).__name__}: only what JSON knows can be read.") from None
+    return json.dumps(value)
 
 
 __all__ = ["DecisionQuestion", "DecisionRequest", "DecisionRequestBuilder", "parse_questions", "parse_request"]
