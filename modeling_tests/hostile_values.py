@@ -129,25 +129,28 @@ def nested(value: Any, depth: int) -> Any:
     return value
 
 
-contents = mostly(
-    st.one_of(texts, st.dictionaries(texts, texts, max_size=2), lists_of(texts)),
-    junk | st.builds(nested, texts, st.sampled_from([3, 900, 5000])),
+wordings = words | words | texts
+contents = rarely(
+    st.one_of(wordings, st.dictionaries(wordings, wordings, max_size=2), st.lists(wordings, max_size=2)),
+    junk | st.builds(nested, words, st.sampled_from([3, 900, 5000])),
+    20,
 )
 criteria = {
-    "choice": st.dictionaries(labels, contents, max_size=4),
-    "score": st.lists(contents, max_size=4),
+    "choice": st.dictionaries(st.sampled_from(WORDS) | labels, contents, min_size=1, max_size=4),
+    "score": st.lists(contents, min_size=1, max_size=4),
     "noul": st.none() | some_of(true=contents, false=contents),
 }
-questions = mostly(
+questions = rarely(
     st.one_of(
         *(
             st.fixed_dictionaries(
                 {"type": st.just(kind), "criteria": mostly(of_kind)}, optional={"instructions": contents}
             )
             for kind, of_kind in criteria.items()
-        ),
-        some_of(type=mostly(st.sampled_from(list(criteria))), instructions=junk, criteria=junk, extra=junk),
-    )
+        )
+    ),
+    some_of(type=mostly(st.sampled_from(list(criteria))), instructions=junk, criteria=junk, extra=junk),
+    15,
 )
 question_sets = mostly(st.dictionaries(mostly(texts, st.none() | st.integers()), questions, min_size=1, max_size=3))
 requests = mostly(

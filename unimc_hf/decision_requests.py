@@ -242,8 +242,8 @@ def _as_text(name: str, value: Any) -> str:
         text = as_text(value)
     except RecursionError:
         raise ValueError(f"`{name}` is nested too deeply.") from None
-    except (TypeError, ValueError) as error:  # of `json.dumps`
-        raise ValueError(f"`{name}` holds what JSON does not know: {error}.") from None
+    except ValueError as error:
+        raise ValueError(f"`{name}` {error}") from None
     check_text(name, text)
     return text
 
@@ -258,7 +258,10 @@ def as_text(value: Any) -> str:
         return "\n".join(f"{key}: {as_text(entry)}" for key, entry in value.items())
     if isinstance(value, (list, tuple)):
         return "\n".join(map(as_text, value))
-    return json.dumps(value)
+    try:
+        return json.dumps(value)
+    except (TypeError, ValueError):
+        raise ValueError(f"holds a {type(value).__name__}: only what JSON knows can be read.") from None
 
 
 __all__ = ["DecisionQuestion", "DecisionRequest", "DecisionRequestBuilder", "parse_questions", "parse_request"]
