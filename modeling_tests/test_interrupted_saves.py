@@ -38,8 +38,8 @@ def answers(folder: Path) -> list[dict]:
 def outcome(folder: Path, old: list[dict], new: list[dict]) -> str:
     try:
         got = answers(folder)
-    except (OSError, ValueError) as error:
-        return f"refused: {type(error).__name__}"
+    except (OSError, ValueError):
+        return "refused"
     assert got in (old, new), "a mix of the old model and the new one"
     return "old" if got == old else "new"
 
@@ -111,8 +111,7 @@ def test_a_save_that_breaks_off_anywhere(
             break
     assert answers(folder) == new
     print(layout, operations, dict(outcomes))
-    assert operations > 20 and set(outcomes) <= {"old", "refused: OSError", "refused: ValueError"}
-    assert outcomes["refused: OSError"] > 10
+    assert set(outcomes) == {"old", "refused"} and outcomes["refused"] > 20
 
 
 def test_a_weight_file_that_cannot_be_written(tmp_path: Path, pipelines: dict) -> None:
@@ -131,7 +130,7 @@ def test_a_weight_file_that_cannot_be_written(tmp_path: Path, pipelines: dict) -
 
         with mock.patch.object(modeling_utils, "safe_save_file", save), pytest.raises(OSError, match="No space left"):
             pipelines["new"].save_pretrained(tmp_path, max_shard_size="30KB")
-        assert outcome(tmp_path, old, new) == "refused: OSError"
+        assert outcome(tmp_path, old, new) == "refused"
     pipelines["new"].save_pretrained(tmp_path)
     assert answers(tmp_path) == new
 

@@ -11,6 +11,7 @@ import os
 from collections.abc import Callable
 from typing import Any
 
+import torch
 from transformers import AutoConfig, PreTrainedConfig
 
 from .code_manifest import write_code_manifest
@@ -172,6 +173,9 @@ class UniMCConfig(PreTrainedConfig):
                 f"`text_config.position_embedding_type` is {embedding_type!r}: UniMC options share absolute "
                 "positions, so only 'absolute' works."
             )
+        for name, dtype in (("dtype", self.dtype), ("text_config.dtype", self.text_config.dtype)):
+            if not (dtype is None or isinstance(dtype, torch.dtype)):
+                raise ValueError(f"`{name}` must be the name of a dtype of PyTorch, got {dtype!r}.")
         if not (self.language is None or isinstance(self.language, str)):
             raise ValueError(f"`language` must be a string or None, got {self.language!r}.")
         if not isinstance(self.option_mlm_loss, str) or self.option_mlm_loss not in ("vocabulary", "yes_no"):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from reprlib import repr as brief  # what is nested without end, or has a million characters, is cut
 from typing import Any
 
 from .option_inputs import check_menu, check_text
@@ -166,7 +167,7 @@ def parse_request(request: Any, language: str | None = None) -> DecisionRequest:
 def parse_questions(questions: Any, language: str | None = None) -> tuple[DecisionQuestion, ...]:
     """Check `{name: question}`; one `ValueError` lists every question that is wrong."""
     if not isinstance(questions, Mapping) or not questions:
-        raise ValueError(f"`questions` must be a dict of at least one question by name, got {questions!r}.")
+        raise ValueError(f"`questions` must be a dict of at least one question by name, got {brief(questions)}.")
     parsed, errors = [], []
     for name, question in questions.items():
         try:
@@ -182,7 +183,7 @@ def _parse_question(name: Any, question: Any, language: str | None) -> DecisionQ
     kind = question.get("type") if isinstance(question, Mapping) else None
     if not isinstance(kind, str) or kind not in EXAMPLES:
         got = kind if isinstance(question, Mapping) else question
-        raise ValueError(f"`type` must be one of {', '.join(EXAMPLES)}, got {got!r}.")
+        raise ValueError(f"`type` must be one of {', '.join(EXAMPLES)}, got {brief(got)}.")
     unknown = sorted(map(str, set(question) - {"type", "instructions", "criteria"}))
     if unknown:
         raise ValueError(f"unknown {', '.join(unknown)}; a {kind} question looks like {EXAMPLES[kind]}.")
@@ -197,14 +198,14 @@ Menu = tuple[list[str], list[Any], list[str]]  # names, descriptions as they wer
 
 def _choice_menu(criteria: Any, language: str | None) -> Menu:
     if not isinstance(criteria, Mapping) or not criteria:
-        raise ValueError(f"`criteria` must be a dict of options, got {criteria!r}; e.g. {EXAMPLES['choice']}.")
+        raise ValueError(f"`criteria` must be a dict of options, got {brief(criteria)}; e.g. {EXAMPLES['choice']}.")
     check_menu("criteria", list(criteria))
     return list(criteria), list(criteria.values()), [_described(option, text) for option, text in criteria.items()]
 
 
 def _score_menu(criteria: Any, language: str | None) -> Menu:
     if not isinstance(criteria, (list, tuple)) or not criteria:
-        raise ValueError(f"`criteria` must be a list of levels, got {criteria!r}; e.g. {EXAMPLES['score']}.")
+        raise ValueError(f"`criteria` must be a list of levels, got {brief(criteria)}; e.g. {EXAMPLES['score']}.")
     levels = [_content(f"criteria[{i}]", level) for i, level in enumerate(criteria)]
     return [str(i) for i in range(len(levels))], list(criteria), levels
 
@@ -212,7 +213,7 @@ def _score_menu(criteria: Any, language: str | None) -> Menu:
 def _noul_menu(criteria: Any, language: str | None) -> Menu:
     criteria = {} if criteria is None else criteria
     if not isinstance(criteria, Mapping) or not set(criteria) <= {"true", "false"}:
-        raise ValueError(f"`criteria` of a noul question may describe 'true' and 'false', got {criteria!r}.")
+        raise ValueError(f"`criteria` of a noul question may describe 'true' and 'false', got {brief(criteria)}.")
     words = TRUE_FALSE_WORDS.get(language or "", ENGLISH_TRUE_FALSE_WORDS)
     described = [_described(word, criteria.get(option)) for option, word in words.items()]
     return list(words), [criteria.get(option) for option in words], described

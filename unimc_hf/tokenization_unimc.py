@@ -75,7 +75,9 @@ class UniMCTokenizer(PreTrainedTokenizerFast):
         saved_as = get_tokenizer_config(pretrained_model_name_or_path, **hub).get("tokenizer_class")
         if saved_as == "UniMCTokenizer":
             return super().from_pretrained(pretrained_model_name_or_path, *inputs, **kwargs)
-        kwargs.pop("_from_auto", None)
+        if kwargs.pop("_from_auto", None):
+            # AutoTokenizer was led here by the model: asking it again would not end.
+            return cls.from_plain(PreTrainedTokenizerFast.from_pretrained(pretrained_model_name_or_path, **kwargs))
         has_only_vocab_txt = saved_as is None and _has_only_vocab_txt(pretrained_model_name_or_path, **hub)
         # The published DeBERTa-v2 checkpoints have BERT's word pieces, which their model_type does not tell.
         loader: Any = BertTokenizer if has_only_vocab_txt else AutoTokenizer
