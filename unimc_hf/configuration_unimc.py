@@ -193,7 +193,7 @@ class UniMCConfig(PreTrainedConfig):
         if yes_token_id is None and no_token_id is None:
             return
         are_integers = all(isinstance(i, int) and not isinstance(i, bool) for i in (yes_token_id, no_token_id))
-        if not are_integers or yes_token_id == no_token_id:
+        if yes_token_id is None or no_token_id is None or not are_integers or yes_token_id == no_token_id:
             raise ValueError(
                 "`yes_token_id` and `no_token_id` must be two different token ids, "
                 f"got {yes_token_id!r} and {no_token_id!r}."
@@ -264,8 +264,8 @@ def nest_config_dict(plain: dict[str, Any]) -> dict[str, Any]:
 def _check_sizes(get: Callable[[str], Any]) -> None:
     for name, most in LARGEST.items():
         value = get(name)
-        if isinstance(value, (int, float)) and not value <= most:
-            raise ValueError(f"`text_config.{name}` is {value}; UniMC takes at most {most}.")
+        if isinstance(value, (int, float)) and not 1 <= value <= most:
+            raise ValueError(f"`text_config.{name}` is {value}; it must be from 1 to {most}.")
 
 
 # What every configuration has: set on this one, whatever `text_config` says.

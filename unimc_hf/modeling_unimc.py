@@ -176,7 +176,7 @@ class UniMCForMultipleChoice(PreTrainedModel):
         model.dtype_is_auto = kwargs.get("dtype") == "auto"  # `pipeline` says so unless its user chose
         return loaded if with_info else model
 
-    def _move_missing_keys_from_meta_to_device(self, missing_keys: set[str], *args: Any, **kwargs: Any) -> None:
+    def _move_missing_keys_from_meta_to_device(self, missing_keys: Any, *args: Any, **kwargs: Any) -> None:
         # The moment before what the file lacks gets memory.
         check_gap(self, missing_keys)
         super()._move_missing_keys_from_meta_to_device(missing_keys, *args, **kwargs)

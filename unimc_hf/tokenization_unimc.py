@@ -274,7 +274,7 @@ class UniMCTokenizer(PreTrainedTokenizerFast):
         extra = {name: inputs.pop(name) for name in ("option_positions", "num_truncated_tokens") if name in inputs}
         is_batch = len(inputs["input_ids"]) > 0 and isinstance(inputs["input_ids"][0], (list, tuple))
         lengths = [len(row) for row in inputs["input_ids"]] if is_batch else []
-        batch = BatchEncoding(super().pad(inputs, **arguments))  # of no examples, it gives a plain dict
+        batch = BatchEncoding(dict(super().pad(inputs, **arguments)))  # of no examples, it gives a plain dict
         if is_batch and padding not in (False, "do_not_pad"):
             left = (padding_side or self.padding_side) == "left"
             shifts = [len(row) - length if left else 0 for row, length in zip(batch["input_ids"], lengths)]
