@@ -76,7 +76,7 @@ plain_menus = st.one_of(
     st.lists(mostly(labels), max_size=4),
 )
 menus = rarely(plain_menus, ten_thousand, 2000)
-described = st.dictionaries(mostly(labels), mostly(st.one_of(st.none(), texts)), max_size=4)
+described = st.dictionaries(mostly(labels, st.none() | st.integers()), mostly(st.one_of(st.none(), texts)), max_size=4)
 label_arguments = mostly(st.one_of(menus, menus, described, texts, st.lists(menus | described, min_size=1, max_size=3)))
 
 

@@ -92,7 +92,7 @@ class DataCollatorForUniMC:
                 have a label, or if a label or `option_probs` does not match its options.
         """
         if not isinstance(features, (list, tuple)) or not features:
-            raise ValueError(f"`features` must be a list of at least one example, got {features!r}.")
+            raise ValueError("`features` must be a list of at least one example.")
         checked = [_check_example(example) for example in features]
         rngs = [self._rng(example) for example in checked]
         examples = [self._widen(example, rng) for example, rng in zip(checked, rngs)]
