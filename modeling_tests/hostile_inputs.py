@@ -93,7 +93,10 @@ def check_pipeline(case: tuple) -> str:
 
 
 tokenizer_calls = st.fixed_dictionaries(
-    {"text": mostly(texts | lists_of(texts)), "options": mostly(menus | st.lists(menus, max_size=3))},
+    {
+        "text": mostly(texts | lists_of(texts)),
+        "options": mostly(menus | st.lists(menus, max_size=3)).filter(lambda menu: menu is not None),
+    },
     optional={
         "text_pair": per_text,
         "question": per_text,
