@@ -11,6 +11,7 @@ Exit codes: 0; 1 where lines of a file could not be read and were left out; 2 fo
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import sys
 import unicodedata
@@ -98,8 +99,14 @@ def main(arguments: list[str] | None = None) -> int:
     loading = {name: value for name in ("model", "language") if (value := getattr(options, name)) is not None}
     build: Any = pipeline  # its overloads know the tasks of transformers only
     asked = {"question": options.question, "multi_label": options.multi_label}
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a console need not know every character
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         classify = build("unimc-zero-shot", **{"model": unimc_hf.DEFAULT_MODEL, **loading})
+    except Exception as error:  # a damaged folder fails in as many ways as there are files in it
+        print(f"unimc_hf: the model cannot be loaded: {error}", file=sys.stderr)
+        return 2
+    try:
         if not options.labels:
             rows = [(task, item, classify(item, **settings)) for task, item, settings in EXAMPLES]
             print(format_table([("task", "text", "answer"), *[_example_row(*row) for row in rows]]))
@@ -141,6 +148,8 @@ def _width(text: str) -> int:
 
 
 def _fit(text: str, widest: int) -> str:
+    text = text[: widest + 1]  # no character is narrower than a column
+    text = "".join(character if character.isprintable() else ascii(character)[1:-1] for character in text)
     if _width(text) <= widest:
         return text
     while _width(text) > widest - 1:

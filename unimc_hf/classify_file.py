@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import IO, Any
 
 from tqdm.auto import tqdm
@@ -233,7 +234,9 @@ def _open_output(output: str | Path | None, is_csv: bool) -> Any:
 def _writer(target: IO[str], delimiter: str | None, names: list[str]) -> Callable[[dict[str, Any]], Any]:
     if delimiter is None:
         return lambda record: print(json.dumps(record, ensure_ascii=False), file=target)
-    writer = csv.DictWriter(target, names, delimiter=delimiter, lineterminator="\n")
+    # Characters of the line's end are quoted: with "\r\n" also a lone "\r", which a reader would take for an end.
+    lines: Any = SimpleNamespace(write=lambda line: target.write(line.removesuffix("\r\n") + "\n"))
+    writer = csv.DictWriter(lines, names, delimiter=delimiter, lineterminator="\r\n")
     writer.writeheader()
     return writer.writerow
 

@@ -7,10 +7,11 @@ repository by nesting its `config.json`; nothing has to be converted.
 
 from __future__ import annotations
 
-import math
 import os
+from collections.abc import Callable
 from typing import Any
 
+import torch
 from transformers import AutoConfig, PreTrainedConfig
 
 from .code_manifest import write_code_manifest
@@ -29,6 +30,21 @@ ORDER_INVARIANT_MODEL_TYPES = (
 )
 # Encoders that measure distance by the index in the sequence: supported because published checkpoints use them.
 ORDER_SENSITIVE_MODEL_TYPES = ("deberta-v2",)
+
+# A config may come from anywhere, and these decide how many modules and positions are made before the first weight is
+# read. Far above every published model.
+LARGEST = {
+    "hidden_size": 100_000,
+    "inner_group_num": 1_000,
+    "intermediate_size": 1_000_000,
+    "max_position_embeddings": 10_000_000,
+    "num_attention_heads": 10_000,
+    "num_hidden_groups": 1_000,
+    "num_hidden_layers": 1_000,
+    "vocab_size": 10_000_000,
+}
+# Scores stay numbers within these, whatever the logits.
+CALIBRATION_RANGES = {"softmax_temperature": (1e-3, 1e3), "sigmoid_scale": (1e-3, 1e3), "sigmoid_bias": (-1e3, 1e3)}
 
 # What a repository needs so that `trust_remote_code=True` works where this package is not installed.
 AUTO_MAP = {
@@ -80,8 +96,9 @@ class UniMCConfig(PreTrainedConfig):
     Raises:
         ValueError: if `text_config` is of a family that UniMC cannot use, is a decoder, or does not use absolute
             position embeddings where it could; if only one of the two token ids is given, both are equal or one
-            lies outside the vocabulary; if `option_mlm_loss` is neither of its two values; if the temperature or the
-            scale is not a positive number or the bias not a number; if `prefer_bfloat16` is not a bool.
+            lies outside the vocabulary; if `option_mlm_loss` is neither of its two values; if temperature and scale
+            are not between 0.001 and 1000 or the bias not between -1000 and 1000; if `prefer_bfloat16` is not a bool;
+            if `text_config` is larger than any masked language model is, e.g. has more than 1000 layers.
 
     Example:
 
@@ -116,6 +133,7 @@ class UniMCConfig(PreTrainedConfig):
     ) -> None:
         if not isinstance(text_config, PreTrainedConfig):
             text_config = dict(text_config or {})
+            _check_sizes(text_config.get)
             text_config = AutoConfig.for_model(text_config.pop("model_type", "bert"), **text_config)
         if not _is_remote_code(type(self)):
             # A `custom_pipelines` entry would shadow the registered task and ask for trust_remote_code.
@@ -139,6 +157,7 @@ class UniMCConfig(PreTrainedConfig):
         self._check()
 
     def _check(self) -> None:
+        _check_sizes(lambda name: getattr(self.text_config, name, None))
         family = self.text_config.model_type
         supported = ORDER_INVARIANT_MODEL_TYPES + ORDER_SENSITIVE_MODEL_TYPES
         if family not in supported:
@@ -154,26 +173,30 @@ class UniMCConfig(PreTrainedConfig):
                 f"`text_config.position_embedding_type` is {embedding_type!r}: UniMC options share absolute "
                 "positions, so only 'absolute' works."
             )
-        if self.option_mlm_loss not in ("vocabulary", "yes_no"):
+        for name, dtype in (("dtype", self.dtype), ("text_config.dtype", self.text_config.dtype)):
+            if not (dtype is None or isinstance(dtype, torch.dtype)):
+                raise ValueError(f"`{name}` must be the name of a dtype of PyTorch, got {dtype!r}.")
+        if not (self.language is None or isinstance(self.language, str)):
+            raise ValueError(f"`language` must be a string or None, got {self.language!r}.")
+        if not isinstance(self.option_mlm_loss, str) or self.option_mlm_loss not in ("vocabulary", "yes_no"):
             raise ValueError(f"`option_mlm_loss` must be 'vocabulary' or 'yes_no', got {self.option_mlm_loss!r}.")
         if not isinstance(self.prefer_bfloat16, bool):
             raise ValueError(f"`prefer_bfloat16` must be True or False, got {self.prefer_bfloat16!r}.")
-        for name, least in (("softmax_temperature", 0.0), ("sigmoid_scale", 0.0), ("sigmoid_bias", -math.inf)):
+        for name, (least, most) in CALIBRATION_RANGES.items():
             value = getattr(self, name)
-            is_number = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
-            if not is_number or value <= least:
-                what = "a finite number" if math.isinf(least) else "a finite number above 0"
-                raise ValueError(f"`{name}` must be {what}, got {value!r}.")
+            if not isinstance(value, (int, float)) or isinstance(value, bool) or not least <= value <= most:
+                raise ValueError(f"`{name}` must be a number from {least:g} to {most:g}, got {value!r}.")
         self.check_yes_no_token_ids(self.yes_token_id, self.no_token_id)
 
     def check_yes_no_token_ids(self, yes_token_id: int | None, no_token_id: int | None) -> None:
         """Raise a `ValueError` unless both ids are `None` or two different ids of the vocabulary."""
         if yes_token_id is None and no_token_id is None:
             return
-        if yes_token_id is None or no_token_id is None or yes_token_id == no_token_id:
+        are_integers = all(isinstance(i, int) and not isinstance(i, bool) for i in (yes_token_id, no_token_id))
+        if yes_token_id is None or no_token_id is None or not are_integers or yes_token_id == no_token_id:
             raise ValueError(
                 "`yes_token_id` and `no_token_id` must be two different token ids, "
-                f"got {yes_token_id} and {no_token_id}."
+                f"got {yes_token_id!r} and {no_token_id!r}."
             )
         for name, value in (("yes_token_id", yes_token_id), ("no_token_id", no_token_id)):
             if not 0 <= value < self.text_config.vocab_size:
@@ -236,6 +259,13 @@ def nest_config_dict(plain: dict[str, Any]) -> dict[str, Any]:
         if key in plain:
             nested["dtype"] = plain[key]
     return nested
+
+
+def _check_sizes(get: Callable[[str], Any]) -> None:
+    for name, most in LARGEST.items():
+        value = get(name)
+        if isinstance(value, (int, float)) and not 1 <= value <= most:
+            raise ValueError(f"`text_config.{name}` is {value}; it must be from 1 to {most}.")
 
 
 # What every configuration has: set on this one, whatever `text_config` says.

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 
+from .option_inputs import check_menu
+from .pipeline_inputs import check_positive
 from .tokenization_unimc import UniMCTokenizer
 
 # MLM rate of an example and how often it is drawn (the reference's training code; the paper gives no figures).
@@ -64,8 +66,8 @@ class DataCollatorForUniMC:
     _epoch: int | None = field(init=False, repr=False, default=None)
 
     def __post_init__(self) -> None:
-        if not 0.0 <= self.distractor_probability <= 1.0:
-            raise ValueError(f"`distractor_probability` must be in [0, 1], got {self.distractor_probability}.")
+        _check_probabilities("distractor_probability", [self.distractor_probability])
+        check_positive("max_choices", self.max_choices)
         if self.distractor_probability and not self.distractor_options:
             raise ValueError("`distractor_probability` needs `distractor_options` to draw from.")
         self._random = None if self.seed is None else random.Random(self.seed)
@@ -86,17 +88,17 @@ class DataCollatorForUniMC:
             `int64` of shape `(batch_size, sequence_length)`.
 
         Raises:
-            ValueError: if an example has no `options`, if only some have a label, or if a label or `option_probs`
-                does not match its options.
+            TypeError, ValueError: if `features` is no list of dicts, if an example has no `options`, if only some
+                have a label, or if a label or `option_probs` does not match its options.
         """
-        for example in features:
-            if not example.get("options"):
-                raise ValueError("An example has no `options`. Each needs a list of strings there.")
-        rngs = [self._rng(example) for example in features]
-        examples = [self._widen(example, rng) for example, rng in zip(features, rngs)]
+        if not isinstance(features, (list, tuple)) or not features:
+            raise ValueError("`features` must be a list of at least one example.")
+        checked = [_check_example(example) for example in features]
+        rngs = [self._rng(example) for example in checked]
+        examples = [self._widen(example, rng) for example, rng in zip(checked, rngs)]
         batch: dict[str, torch.Tensor] = dict(
             self.tokenizer(
-                [example.get("text") or "" for example in examples],
+                ["" if example.get("text") is None else example["text"] for example in examples],
                 [example.get("text_pair") for example in examples],
                 options=[example["options"] for example in examples],
                 question=[example.get("question") for example in examples],
@@ -134,23 +136,14 @@ class DataCollatorForUniMC:
             return None
         if any(label is None for label in labels):
             raise ValueError("Some examples of the batch have a `label` and some have none; -100 stands for none.")
-        several_right = any(isinstance(label, (list, tuple)) for label in labels)
-        for label, example in zip(labels, examples):
-            size = len(example["options"])
-            if isinstance(label, (list, tuple)):
-                if len(label) != size:
-                    raise ValueError(f"`label` has {len(label)} entries for {size} options.")
-            elif label == -100:
-                if several_right:
-                    raise ValueError("`label` is -100, for none, beside examples with one number per option.")
-            elif not 0 <= label < size:
-                raise ValueError(f"`label` is {label}, but its example has {size} options.")
-        if not several_right:
+        if not any(isinstance(label, list) for label in labels):
             return torch.tensor(labels, dtype=torch.long)
         rows = torch.zeros(len(labels), num_choices)
         for row, label in enumerate(labels):
-            if isinstance(label, (list, tuple)):
+            if isinstance(label, list):
                 rows[row, : len(label)] = torch.tensor(label, dtype=torch.float)
+            elif label == -100:
+                raise ValueError("`label` is -100, but other examples of the batch have one number per option.")
             else:  # one right answer among examples that may have several
                 rows[row, label] = 1.0
         return rows
@@ -160,12 +153,9 @@ class DataCollatorForUniMC:
         if all(probs is None for probs in given):
             return None
         rows = torch.zeros(len(given), num_choices)
-        for row, (probs, example) in enumerate(zip(given, examples)):
-            if probs is None:
-                continue
-            if len(probs) != len(example["options"]):
-                raise ValueError(f"`option_probs` has {len(probs)} entries for {len(example['options'])} options.")
-            rows[row, : len(probs)] = torch.as_tensor(probs)
+        for row, probs in enumerate(given):
+            if probs is not None:
+                rows[row, : len(probs)] = torch.tensor(probs)
         return rows
 
     def mask_text(
@@ -195,6 +185,39 @@ class DataCollatorForUniMC:
         input_ids = torch.where(chosen & (fate < 0.8), self.tokenizer.mask_token_id, input_ids)
         input_ids = torch.where(chosen & (fate >= 0.9), random_ids, input_ids)
         return input_ids, mlm_target_ids
+
+
+def _check_example(example: Any) -> dict[str, Any]:
+    """The example with its options as a list and what it says about them as plain numbers; raises where it is wrong."""
+    if not isinstance(example, Mapping):
+        raise TypeError(f"`features` must hold dicts, got {type(example).__name__}.")
+    if example.get("options") is None:
+        raise ValueError("An example has no `options`. Each needs a list of strings there.")
+    options = list(check_menu("options", example["options"]))
+    checked = {**example, "options": options}
+    for name in ("label", "option_probs"):
+        value = checked.get(name)
+        if value is None:
+            continue
+        value = value.tolist() if hasattr(value, "tolist") else value  # numpy's and torch's
+        if isinstance(value, (list, tuple)):
+            if len(value) != len(options):
+                raise ValueError(f"`{name}` has {len(value)} entries for {len(options)} options.")
+            _check_probabilities(name, value)
+            value = list(value)
+        elif name == "option_probs" or isinstance(value, bool) or not isinstance(value, int):
+            what = "one number per option" if name == "option_probs" else "an integer, or one number per option"
+            raise TypeError(f"`{name}` must be {what}, got {value!r}.")
+        elif value != -100 and not 0 <= value < len(options):
+            raise ValueError(f"`{name}` is {value}, but its example has {len(options)} options.")
+        checked[name] = value
+    return checked
+
+
+def _check_probabilities(name: str, values: Sequence[Any]) -> None:
+    for value in values:
+        if not isinstance(value, (int, float)) or not 0 <= value <= 1:  # NaN is in no range
+            raise ValueError(f"`{name}` must be in [0, 1], got {value!r}.")
 
 
 def add_distractors(

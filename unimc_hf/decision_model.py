@@ -84,6 +84,8 @@ class UniMCForDecision(UniMCForMultipleChoice, DecisionMixin):
             outputs = self(**{name: values.to(self.device) for name, values in batch.items()})
             for row, logits in zip(rows, outputs.yes_no_logits[..., 0].float() / self.config.softmax_temperature):
                 order = decision_questions[row].reading_order
+                if not bool(logits.isfinite().all()):
+                    raise ValueError("`model` gave a score that is no number: its weights hold NaN or infinite values.")
                 scores[row] = logits.new_empty(len(order)).index_copy(
                     0, torch.tensor(order, device=logits.device), logits[: len(order)]
                 )

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from reprlib import repr as brief  # what is nested without end, or has a million characters, is cut
 from typing import Any
 
 from .option_inputs import check_menu, check_text
@@ -153,21 +154,20 @@ def parse_request(request: Any, language: str | None = None) -> DecisionRequest:
     if isinstance(request, str):
         try:
             request = json.loads(request)
-        except json.JSONDecodeError as error:
+        except (ValueError, RecursionError) as error:
             raise ValueError(f"The request is not JSON ({error}); it looks like {REQUEST_EXAMPLE}.") from None
     if not isinstance(request, Mapping) or "state" not in request or "questions" not in request:
         raise ValueError(f"A request is a dict, or its JSON, with `state` and `questions`, e.g. {REQUEST_EXAMPLE}.")
     if request.get("assets"):
         raise ValueError("`assets`: UniMC reads text only, no images.")
-    state = as_text(request["state"])
-    check_text("state", state)
+    state = _as_text("state", request["state"])
     return DecisionRequest(state, parse_questions(request["questions"], language))
 
 
 def parse_questions(questions: Any, language: str | None = None) -> tuple[DecisionQuestion, ...]:
     """Check `{name: question}`; one `ValueError` lists every question that is wrong."""
     if not isinstance(questions, Mapping) or not questions:
-        raise ValueError(f"`questions` must be a dict of at least one question by name, got {questions!r}.")
+        raise ValueError(f"`questions` must be a dict of at least one question by name, got {brief(questions)}.")
     parsed, errors = [], []
     for name, question in questions.items():
         try:
@@ -183,7 +183,7 @@ def _parse_question(name: Any, question: Any, language: str | None) -> DecisionQ
     kind = question.get("type") if isinstance(question, Mapping) else None
     if not isinstance(kind, str) or kind not in EXAMPLES:
         got = kind if isinstance(question, Mapping) else question
-        raise ValueError(f"`type` must be one of {', '.join(EXAMPLES)}, got {got!r}.")
+        raise ValueError(f"`type` must be one of {', '.join(EXAMPLES)}, got {brief(got)}.")
     unknown = sorted(map(str, set(question) - {"type", "instructions", "criteria"}))
     if unknown:
         raise ValueError(f"unknown {', '.join(unknown)}; a {kind} question looks like {EXAMPLES[kind]}.")
@@ -198,14 +198,14 @@ Menu = tuple[list[str], list[Any], list[str]]  # names, descriptions as they wer
 
 def _choice_menu(criteria: Any, language: str | None) -> Menu:
     if not isinstance(criteria, Mapping) or not criteria:
-        raise ValueError(f"`criteria` must be a dict of options, got {criteria!r}; e.g. {EXAMPLES['choice']}.")
+        raise ValueError(f"`criteria` must be a dict of options, got {brief(criteria)}; e.g. {EXAMPLES['choice']}.")
     check_menu("criteria", list(criteria))
     return list(criteria), list(criteria.values()), [_described(option, text) for option, text in criteria.items()]
 
 
 def _score_menu(criteria: Any, language: str | None) -> Menu:
     if not isinstance(criteria, (list, tuple)) or not criteria:
-        raise ValueError(f"`criteria` must be a list of levels, got {criteria!r}; e.g. {EXAMPLES['score']}.")
+        raise ValueError(f"`criteria` must be a list of levels, got {brief(criteria)}; e.g. {EXAMPLES['score']}.")
     levels = [_content(f"criteria[{i}]", level) for i, level in enumerate(criteria)]
     return [str(i) for i in range(len(levels))], list(criteria), levels
 
@@ -213,7 +213,7 @@ def _score_menu(criteria: Any, language: str | None) -> Menu:
 def _noul_menu(criteria: Any, language: str | None) -> Menu:
     criteria = {} if criteria is None else criteria
     if not isinstance(criteria, Mapping) or not set(criteria) <= {"true", "false"}:
-        raise ValueError(f"`criteria` of a noul question may describe 'true' and 'false', got {criteria!r}.")
+        raise ValueError(f"`criteria` of a noul question may describe 'true' and 'false', got {brief(criteria)}.")
     words = TRUE_FALSE_WORDS.get(language or "", ENGLISH_TRUE_FALSE_WORDS)
     described = [_described(word, criteria.get(option)) for option, word in words.items()]
     return list(words), [criteria.get(option) for option in words], described
@@ -235,7 +235,16 @@ def _content(name: str, value: Any) -> str:
     """Instructions and descriptions are a text, or JSON that is read as one."""
     if value is not None and not isinstance(value, (str, Mapping, list, tuple)):
         raise TypeError(f"`{name}` must be a string, a dict or a list, got {type(value).__name__}.")
-    text = as_text(value)
+    return _as_text(name, value)
+
+
+def _as_text(name: str, value: Any) -> str:
+    try:
+        text = as_text(value)
+    except RecursionError:
+        raise ValueError(f"`{name}` is nested too deeply.") from None
+    except ValueError as error:
+        raise ValueError(f"`{name}` {error}") from None
     check_text(name, text)
     return text
 
@@ -252,8 +261,8 @@ def as_text(value: Any) -> str:
         return "\n".join(map(as_text, value))
     try:
         return json.dumps(value)
-    except TypeError:
-        raise ValueError(f"`state` holds a {type(value).__name__}: only what JSON knows can be read.") from None
+    except (TypeError, ValueError):
+        raise ValueError(f"holds a {type(value).__name__}: only what JSON knows can be read.") from None
 
 
 __all__ = ["DecisionQuestion", "DecisionRequest", "DecisionRequestBuilder", "parse_questions", "parse_request"]

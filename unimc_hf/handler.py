@@ -8,8 +8,9 @@ Endpoints answer an exception with status 400 and `{"error": ...}`, so what is w
 from __future__ import annotations
 
 import os
+import re
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from transformers import pipeline
@@ -19,6 +20,7 @@ PARAMETERS = (
     "candidate_labels", "question", "text_pair", "hypothesis_template", "multi_label", "calibrated", "threshold",
     "top_k", "max_length", "questions",
 )  # fmt: skip
+MENU_NAMES = ("candidate_labels", "choice", "options")  # the pipeline knows labels by all of these
 
 
 class EndpointHandler:
@@ -64,11 +66,14 @@ class EndpointHandler:
             raise TypeError(f"`inputs` must be a string, an object or a list, got {type(inputs).__name__}.")
         if not isinstance(parameters, Mapping):
             raise TypeError(f"`parameters` must be an object, got {type(parameters).__name__}.")
-        unknown = sorted(set(parameters) - set(PARAMETERS))
+        unknown = sorted(map(str, set(parameters) - set(PARAMETERS)))
         if unknown:
             raise ValueError(f"`parameters` may hold {', '.join(PARAMETERS)}; got {', '.join(unknown)}.")
         items = inputs if isinstance(inputs, list) else [inputs]
-        self._check_limits(items, parameters)
+        try:
+            self._check_limits(items, parameters)
+        except RecursionError:
+            raise ValueError("The body is nested too deeply.") from None
         is_decision = "questions" in parameters or any(isinstance(i, Mapping) and "questions" in i for i in items)
         with self.lock:
             return (self.decide if is_decision else self.classify)(inputs, **parameters)
@@ -76,7 +81,7 @@ class EndpointHandler:
     def _check_limits(self, items: list[Any], parameters: Mapping[str, Any]) -> None:
         shared = _questions(parameters)
         texts = sum(max(1, len(shared or _questions(item))) for item in items)
-        labels = max((_largest_menu(part) for part in (parameters, *items)), default=0)
+        labels = max((size for part in (parameters, *items) for size in _menu_sizes(part)), default=0)
         characters = _characters(parameters) * len(items) + sum(
             _characters(i) * max(1, len(_questions(i))) for i in items
         )
@@ -94,16 +99,18 @@ def _questions(part: Any) -> Mapping[str, Any]:
     return questions if isinstance(questions, Mapping) else {}
 
 
-def _largest_menu(part: Any) -> int:
-    """Most labels to choose from that an input or the parameters ask for."""
-    if not isinstance(part, Mapping):
-        return 0
-    menus = [part.get("candidate_labels") or part.get("choice") or ()]
-    if isinstance(menus[0], list):
-        menus += [menu for menu in menus[0] if isinstance(menu, (list, Mapping))]  # one menu per text
-    menus += [q.get("criteria") or () for q in _questions(part).values() if isinstance(q, Mapping)]
-    sizes = [menu.count(",") + 1 if isinstance(menu, str) else len(menu) for menu in menus if hasattr(menu, "__len__")]
-    return max(sizes, default=0)
+def _menu_sizes(part: Any) -> Iterator[int]:
+    """How many labels to choose from an input or the parameters ask for, in every menu of theirs."""
+    if isinstance(part, Mapping):
+        menus = [part.get(name) for name in MENU_NAMES]
+        menus += [question.get("criteria") for question in _questions(part).values() if isinstance(question, Mapping)]
+        for menu in menus:
+            # A list may hold one menu per text, each in any of the forms.
+            for one in [menu, *menu] if isinstance(menu, list) else [menu]:
+                if isinstance(one, (list, Mapping)):
+                    yield len(one)
+                elif isinstance(one, str):
+                    yield len(re.split("[,，、]", one))
 
 
 def _characters(value: Any) -> int:

@@ -24,7 +24,15 @@ from .deberta_encoder import accept_mask_per_pair, encode_deberta
 from .masked_lm_head import MaskedLMHead
 from .option_blocks import option_blocks_if_cheaper
 from .option_losses import check_labels, option_prediction_loss, right_options
-from .option_structure import build_attention_mask, build_padding_mask, build_position_ids, find_options, shift_options
+from .option_structure import (
+    build_attention_mask,
+    build_padding_mask,
+    build_position_ids,
+    check_inputs,
+    find_options,
+    shift_options,
+)
+from .weight_files import check_complete, check_gap, check_weight_indices, remove_weights
 
 if TYPE_CHECKING:
     # Never run: so that these files count as imports of this one, and are copied with it when a model is saved.
@@ -104,6 +112,11 @@ class UniMCForMultipleChoice(PreTrainedModel):
         self.supports_gradient_checkpointing = masked_lm_class.supports_gradient_checkpointing
         # What `text_config` asks for counts, and is checked against what this class supports.
         config._attn_implementation = config.text_config._attn_implementation or config._attn_implementation
+        if "/" in str(config._attn_implementation):
+            raise ValueError(
+                f"`attn_implementation` is {config._attn_implementation!r}, a kernel from the Hub: it is code, and "
+                "takes no option mask."
+            )
         if config._attn_implementation is None and _may_use_unimc_attention(masked_lm_class, config):
             config._attn_implementation = UNIMC_ATTENTION
         super().__init__(config)
@@ -138,15 +151,43 @@ class UniMCForMultipleChoice(PreTrainedModel):
     def from_pretrained(
         cls, pretrained_model_name_or_path: str | os.PathLike | None, *model_args: Any, **kwargs: Any
     ) -> UniMCForMultipleChoice:
-        """As in transformers; the repository, or a `config` that is passed, may also be a plain masked LM's."""
+        """
+        As in transformers; the repository, or a `config` that is passed, may also be a plain masked LM's.
+
+        Raises:
+            ValueError: for `weights_only=False`, which would let a pickle run code; if an index of weights names files
+                outside its folder; if the weights of the encoder, or of a saved UniMC model any weights, are missing.
+        """
+        if not kwargs.get("weights_only", True):
+            raise ValueError("`weights_only` must be True: a pickle would run its code otherwise.")
+        if pretrained_model_name_or_path is not None:
+            check_weight_indices(os.path.join(pretrained_model_name_or_path, kwargs.get("subfolder") or ""))
         config = kwargs.get("config")
         if isinstance(config, PreTrainedConfig) and config.model_type != UniMCConfig.model_type:
             ids = {k: kwargs.pop(k) for k in ("yes_token_id", "no_token_id", "language") if k in kwargs}
             kwargs["config"] = cls.config_class(**nest_config_dict(config.to_dict()), **ids)
-        loaded: Any = super().from_pretrained(pretrained_model_name_or_path, *model_args, **kwargs)
-        model = loaded[0] if isinstance(loaded, tuple) else loaded  # with `output_loading_info=True`
+        with_info = kwargs.pop("output_loading_info", False)
+        loaded: Any = super().from_pretrained(
+            pretrained_model_name_or_path, *model_args, output_loading_info=True, **kwargs
+        )
+        model, info = loaded
+        if pretrained_model_name_or_path is not None:
+            check_complete(model, info["missing_keys"])
         model.dtype_is_auto = kwargs.get("dtype") == "auto"  # `pipeline` says so unless its user chose
-        return loaded
+        return loaded if with_info else model
+
+    def _move_missing_keys_from_meta_to_device(self, missing_keys: Any, *args: Any, **kwargs: Any) -> None:
+        # The moment before what the file lacks gets memory.
+        check_gap(self, missing_keys)
+        super()._move_missing_keys_from_meta_to_device(missing_keys, *args, **kwargs)
+
+    def save_pretrained(
+        self, save_directory: str | os.PathLike, is_main_process: bool = True, *args: Any, **kwargs: Any
+    ) -> None:
+        """As in transformers; weights that are there are removed first, so that a save that fails leaves no mix."""
+        if is_main_process and not getattr(self, "_hf_peft_config_loaded", False):
+            remove_weights(save_directory, kwargs.get("variant"))
+        super().save_pretrained(save_directory, is_main_process, *args, **kwargs)
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
@@ -227,14 +268,28 @@ class UniMCForMultipleChoice(PreTrainedModel):
             [`UniMCOutput`]
 
         Raises:
-            ValueError: if the structure cannot be derived, the ids of yes and no are unknown, a label names an
-                option that its example does not have, or `past_key_values` are given (peft's prefix tuning).
+            TypeError: if a tensor has another number of dimensions, or is of another dtype.
+            ValueError: if tensors do not fit each other, or name a token, a position or an option that is not there;
+                if the structure cannot be derived, the ids of yes and no are unknown, a label names an option that
+                its example does not have, or `past_key_values` are given (peft's prefix tuning).
         """
         yes_no_token_ids = self._yes_no_token_ids()
         if kwargs.get("past_key_values") is not None:
             raise ValueError(
                 "`past_key_values` are not supported: the attention between options has no place for keys without a "
                 "token, so peft's prefix tuning does not work. Its prompt tuning, P-tuning and LoRA do."
+            )
+        if not torch.compiler.is_compiling():
+            check_inputs(
+                self.config.vocab_size,
+                max(2, getattr(self.config.text_config, "type_vocab_size", 2)),
+                None if inputs_embeds is None else inputs_embeds.shape[1],
+                input_ids=input_ids,
+                attention_mask=attention_mask,
+                token_type_ids=token_type_ids,
+                option_ids=option_ids,
+                option_positions=option_positions,
+                mlm_target_ids=mlm_target_ids,
             )
         option_ids, option_positions = find_options(input_ids, token_type_ids, option_ids, option_positions)
         num_virtual_tokens = 0 if inputs_embeds is None else inputs_embeds.shape[1] - option_ids.shape[1]

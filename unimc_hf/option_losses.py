@@ -38,10 +38,12 @@ def right_options(labels: torch.Tensor, has_option: torch.Tensor) -> tuple[torch
 
 def check_labels(labels: torch.Tensor, option_positions: torch.Tensor) -> None:
     """Raise a `ValueError` unless the labels fit the options; shapes as in [`UniMCForMultipleChoice.forward`]."""
+    if not isinstance(labels, torch.Tensor) or labels.is_complex():
+        raise TypeError(f"`labels` must be a tensor of real numbers, got {labels!r}.")
     size, num_choices = option_positions.shape
     if labels.dim() == 1 and labels.shape[0] == size:
-        if labels.is_floating_point():
-            raise ValueError("`labels` of shape (batch_size,) must be integers: the index of the right option.")
+        if labels.dtype != torch.long:
+            raise ValueError("`labels` of shape (batch_size,) must be integers (int64): the index of the right option.")
         counts = (option_positions > 0).sum(1)
         wrong = ((labels < 0) & (labels != -100)) | (labels >= counts)
         if bool(wrong.any()):

@@ -14,6 +14,57 @@ from __future__ import annotations
 import torch
 
 
+def check_inputs(
+    vocab_size: int, num_segments: int, attention_length: int | None, **tensors: torch.Tensor | None
+) -> None:
+    """Raise unless the tensors fit each other and name nothing that is not there: a GPU would not survive the index.
+
+    Args:
+        vocab_size: how many token ids there are.
+        num_segments: how many token types there are.
+        attention_length: how many tokens `attention_mask` is about, if not those of the other tensors.
+        **tensors: of [`UniMCForMultipleChoice.forward`].
+    """
+    given = {name: tensor for name, tensor in tensors.items() if tensor is not None}
+    for name, tensor in given.items():
+        if not isinstance(tensor, torch.Tensor) or tensor.dim() != 2 or tensor.numel() == 0:
+            raise TypeError(f"`{name}` must be a tensor of two dimensions, and not empty.")
+    mask, positions = given.pop("attention_mask", None), given.pop("option_positions", None)
+    if not given:
+        return  # `find_options` says what is missing
+    first = next(iter(given))
+    size, length = given[first].shape
+    for name, tensor in given.items():
+        if tensor.shape != (size, length):
+            raise ValueError(f"`{name}` has shape {tuple(tensor.shape)}, but `{first}` {(size, length)}.")
+    expected = (size, attention_length or length)
+    if mask is not None and (mask.shape != expected or mask.is_complex()):
+        raise ValueError(f"`attention_mask` must be real and of shape {expected}, got {tuple(mask.shape)}.")
+    limits = {
+        "input_ids": vocab_size,
+        "token_type_ids": num_segments,
+        "option_ids": length,
+        "mlm_target_ids": vocab_size,
+    }
+    if positions is not None:
+        if len(positions) != size:
+            raise ValueError(f"`option_positions` has {len(positions)} rows for {size} examples.")
+        limits |= {"option_ids": positions.shape[1] + 1, "option_positions": length}
+        given["option_positions"] = positions
+    extremes = []
+    for name, tensor in given.items():
+        is_index = tensor.dtype == torch.long or (name in ("input_ids", "token_type_ids") and tensor.dtype == torch.int)
+        if not is_index:
+            raise TypeError(f"`{name}` must be of dtype int64, got {tensor.dtype}.")
+        tensor = tensor.masked_fill(tensor == -100, 0) if name == "mlm_target_ids" else tensor
+        extremes += [tensor.min(), tensor.max()]
+    found = torch.stack([value.long() for value in extremes]).tolist()  # the one time that a GPU is waited for
+    for name, least, most in zip(given, found[::2], found[1::2]):
+        if least < 0 or most >= limits[name]:
+            wrong = least if least < 0 else most
+            raise ValueError(f"`{name}` holds {wrong}; it must be from 0 to {limits[name] - 1}.")
+
+
 def find_options(
     input_ids: torch.Tensor | None,
     token_type_ids: torch.Tensor | None,

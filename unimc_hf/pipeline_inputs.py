@@ -142,11 +142,11 @@ class RequestBuilder:
         fields = {name: own[name] if name in own else _pick(name, self.columns[name], index) for name in self.columns}
         for name, value in fields.items():
             check_text(name, value)
-        if own.get("task_type") in TASK_TYPE_TEMPLATES:
+        if isinstance(own.get("task_type"), str) and own["task_type"] in TASK_TYPE_TEMPLATES:
             templates = TASK_TYPE_TEMPLATES[own["task_type"]]
             options = tuple(template.format(fields["text_pair"]) for template in templates.values())
             return ClassificationRequest(own["text"], tuple(templates), options, "", fields["question"])
-        if own.get("candidate_labels"):
+        if own.get("candidate_labels") is not None:
             menu = self._menu(own["candidate_labels"])
         elif self.menus_per_text:
             menu = self._menu(_pick("candidate_labels", self.candidate_labels, index))

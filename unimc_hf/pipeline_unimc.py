@@ -8,6 +8,7 @@ forward pass whatever the labels (`_forward`), and logits become scores (`postpr
 from __future__ import annotations
 
 import copy
+import math
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
 from typing import Any
@@ -21,7 +22,8 @@ from .configuration_unimc import UniMCConfig
 from .default_models import DEFAULT_MODEL, find_model
 from .pipeline_inputs import ClassificationRequest, RequestBuilder, check_flag, check_positive, check_threshold
 from .token_batches import token_batches
-from .tokenization_unimc import UniMCTokenizer
+from .tokenization_unimc import YES_NO_WORDS, UniMCTokenizer
+from .weight_files import remove_weights
 
 WINDOW = 512  # requests that are encoded and sorted together; a stream holds no more in memory,
 OPTIONS_PER_WINDOW = 65_536  # nor more options than these and one request's
@@ -75,7 +77,7 @@ class UniMCZeroShotPipeline(Pipeline):
     Raises:
         ValueError: if the model is no UniMC model or of a family that UniMC does not support, if the words for yes
             and no cannot be told or are those of another language, if the model of `language` is not installed, or
-            if the tokenizer has more tokens than the model.
+            if the tokenizer is of another model: it has more tokens, or other ids for yes and no.
     """
 
     _load_processor: Any = False
@@ -104,6 +106,7 @@ class UniMCZeroShotPipeline(Pipeline):
                 f"`tokenizer` has {len(tokenizer)} tokens and `model` {model.config.vocab_size}: they do not belong "
                 "together."
             )
+        _check_yes_no(tokenizer, model.config)
         if language is not None or model.config.yes_token_id is None:
             if language is None:
                 raise ValueError(
@@ -198,14 +201,14 @@ class UniMCZeroShotPipeline(Pipeline):
         if isinstance(inputs, (str, Mapping)):
             builder.check_single()
             return next(run(builder.build([inputs]), total=1))
-        if isinstance(inputs, Sequence):
+        if isinstance(inputs, Sequence) and not isinstance(inputs, (bytes, bytearray)):
             builder.check_size(len(inputs))
             # Every request is made, and so checked, before the first text is encoded.
             return list(run(iter(list(builder.build(inputs))), len(inputs)))
         if isinstance(inputs, Dataset) and isinstance(inputs, Sized):
             builder.check_size(len(inputs))
             return run(builder.build(inputs[i] for i in range(len(inputs))), len(inputs))
-        if isinstance(inputs, Iterable):
+        if isinstance(inputs, Iterable) and not isinstance(inputs, (bytes, bytearray)):
             return run(builder.build(inputs))
         raise TypeError(f"`inputs` must be a string or a list of strings, got {type(inputs).__name__}.")
 
@@ -273,6 +276,11 @@ class UniMCZeroShotPipeline(Pipeline):
             scores = margins.sigmoid().tolist()
         else:
             scores = (yes / config.softmax_temperature if calibrated else yes).softmax(-1).tolist()
+        if not all(map(math.isfinite, scores)):
+            raise ValueError(
+                f"`model` gave a score that is no number: its weights hold NaN or infinite values, or overflow in "
+                f"{self.model.dtype}."
+            )
         ranked = sorted(zip(request.labels, scores), key=lambda pair: -pair[1])[:top_k]
         if threshold is not None:
             ranked = [(label, score) for label, score in ranked if score >= threshold]
@@ -294,8 +302,10 @@ class UniMCZeroShotPipeline(Pipeline):
             config.dtype = config.text_config.dtype = torch.float32
             revision = getattr(config, "_commit_hash", None)
             model = type(model).from_pretrained(model.name_or_path, config=config, revision=revision or "main")
-        model.save_pretrained(save_directory, **kwargs)
+        # Weights last: until they are there, the folder does not load.
+        remove_weights(save_directory, kwargs.get("variant"))
         self.tokenizer.save_pretrained(save_directory, **kwargs)
+        model.save_pretrained(save_directory, **kwargs)
 
 
 def scores_in_order(result: dict[str, Any], options: Sequence[str]) -> list[float]:
@@ -342,6 +352,18 @@ def _model_of_language(model: PreTrainedModel, language: str) -> PreTrainedModel
         find_model(language), dtype="auto" if model.dtype_is_auto else model.dtype
     )
     return loaded.to(model.device)
+
+
+def _check_yes_no(tokenizer: UniMCTokenizer, config: Any) -> None:
+    """Raise where the tokenizer has other words at the ids that the model learned yes and no by."""
+    if config.yes_token_id is None or config.language not in YES_NO_WORDS:
+        return
+    recorded, found = (config.yes_token_id, config.no_token_id), tokenizer.yes_no_token_ids(config.language)
+    if recorded != found:
+        raise ValueError(
+            f"`tokenizer` has the words for yes and no of `language={config.language!r}` at {found}, and `model` at "
+            f"{recorded}: they do not belong together."
+        )
 
 
 def _as_unimc_tokenizer(tokenizer: Any, model: PreTrainedModel) -> UniMCTokenizer:

@@ -75,7 +75,9 @@ class UniMCTokenizer(PreTrainedTokenizerFast):
         saved_as = get_tokenizer_config(pretrained_model_name_or_path, **hub).get("tokenizer_class")
         if saved_as == "UniMCTokenizer":
             return super().from_pretrained(pretrained_model_name_or_path, *inputs, **kwargs)
-        kwargs.pop("_from_auto", None)
+        if kwargs.pop("_from_auto", None):
+            # AutoTokenizer was led here by the model: asking it again would not end.
+            return cls.from_plain(PreTrainedTokenizerFast.from_pretrained(pretrained_model_name_or_path, **kwargs))
         has_only_vocab_txt = saved_as is None and _has_only_vocab_txt(pretrained_model_name_or_path, **hub)
         # The published DeBERTa-v2 checkpoints have BERT's word pieces, which their model_type does not tell.
         loader: Any = BertTokenizer if has_only_vocab_txt else AutoTokenizer
@@ -272,7 +274,7 @@ class UniMCTokenizer(PreTrainedTokenizerFast):
         extra = {name: inputs.pop(name) for name in ("option_positions", "num_truncated_tokens") if name in inputs}
         is_batch = len(inputs["input_ids"]) > 0 and isinstance(inputs["input_ids"][0], (list, tuple))
         lengths = [len(row) for row in inputs["input_ids"]] if is_batch else []
-        batch = super().pad(inputs, **arguments)
+        batch = BatchEncoding(dict(super().pad(inputs, **arguments)))  # of no examples, it gives a plain dict
         if is_batch and padding not in (False, "do_not_pad"):
             left = (padding_side or self.padding_side) == "left"
             shifts = [len(row) - length if left else 0 for row, length in zip(batch["input_ids"], lengths)]
