@@ -161,7 +161,8 @@ class UniMCForMultipleChoice(PreTrainedModel):
         # transformers leaves out the rules for composite modules (ModernBERT's attention, ...) in custom code.
         return False
 
-    is_remote_code = is_custom_code  # its name in early 5.x
+    if not hasattr(PreTrainedModel, "is_custom_code"):  # early 5.x asks by the other name
+        is_remote_code = is_custom_code
 
     def get_backbone(self) -> Any:
         """The encoder without its head, a [`PreTrainedModel`], e.g. a `BertModel`."""
