@@ -193,11 +193,17 @@ class UniMCForMultipleChoice(PreTrainedModel):
     def _init_weights(self, module: nn.Module) -> None:
         # The head belongs to us, the rule for it to the family: the backbone is a model of that family.
         self.get_backbone()._init_weights(module)
+        # In early 5.x ModernBERT's rule knows the decoder by the class of the whole model only, which is another here.
+        if self.config.text_config.model_type == "modernbert" and module is self.get_output_embeddings():
+            super()._init_weights(module)
 
     @classmethod
     def is_custom_code(cls) -> bool:
         # transformers leaves out the rules for composite modules (ModernBERT's attention, ...) in custom code.
         return False
+
+    if not hasattr(PreTrainedModel, "is_custom_code"):  # early 5.x asks by the other name
+        is_remote_code = is_custom_code
 
     def get_backbone(self) -> Any:
         """The encoder without its head, a [`PreTrainedModel`], e.g. a `BertModel`."""
