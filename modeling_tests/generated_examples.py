@@ -134,7 +134,7 @@ def rounded_copy(model: UniMCForMultipleChoice, dtype: torch.dtype) -> UniMCForM
 def blocks_of(attention: str) -> Iterator[None]:
     """Menus this short get no blocks by themselves; on the path "blocks" they do."""
     blocks = build_option_blocks if attention == "blocks" else option_blocks_if_cheaper
-    with patch("unimc_hf.modeling_unimc.option_blocks_if_cheaper", blocks):
+    with patch("unimc_hf.option_encoder.option_blocks_if_cheaper", blocks):
         yield
 
 

@@ -49,7 +49,7 @@ def make_batch(num_choices: int, option_length: int, text_length: int) -> dict[s
 def seconds(model: UniMCForMultipleChoice, batch: dict[str, torch.Tensor], blocks: bool, train: bool) -> float:
     chosen = build_option_blocks if blocks else lambda *_: None
     start = time.perf_counter()
-    with patch("unimc_hf.modeling_unimc.option_blocks_if_cheaper", chosen), torch.set_grad_enabled(train):
+    with patch("unimc_hf.option_encoder.option_blocks_if_cheaper", chosen), torch.set_grad_enabled(train):
         logits = model(**batch).logits
         if train:
             logits.float().logsumexp(-1).sum().backward()
