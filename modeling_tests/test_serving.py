@@ -1,5 +1,6 @@
 """The saved `handler.py` without this package, its limits, and a server around it under load on loopback."""
 
+import functools
 import http.client
 import json
 import os
@@ -79,6 +80,11 @@ print(json.dumps([handler(body) for body in json.loads(sys.argv[2])]))
         ({"inputs": ["sky"] * 2, "parameters": {"questions": dict.fromkeys(map(str, range(200)))}}, "400 texts"),
         ({"inputs": "sky", "parameters": {"candidate_labels": list(map(str, range(600)))}}, "600 labels.*512"),
         ({"inputs": "sky", "parameters": {"candidate_labels": "a," * 600}}, "601 labels"),
+        ({"inputs": "sky", "parameters": {"candidate_labels": "a、" * 600}}, "601 labels"),
+        ({"inputs": {"text": "sky", "options": ["a"] * 600}}, "600 labels"),
+        ({"inputs": {"text": "sky", "candidate_labels": ["a", "b"], "choice": ["a"] * 600}}, "600 labels"),
+        ({"inputs": ["a", "b"], "parameters": {"candidate_labels": [["a", "b"], "a，" * 600]}}, "601 labels"),
+        ({"inputs": [functools.reduce(lambda inner, _: [inner], range(5000), "a")]}, "nested too deeply"),
         ({"inputs": {"text": "sky", "choice": ["a"] * 600}}, "600 labels"),
         ({"inputs": ["sky"], "parameters": {"candidate_labels": [["a"] * 600]}}, "600 labels"),
         ({"inputs": {"state": "", "questions": {"q": {"criteria": ["a"] * 600}}}}, "600 labels"),
@@ -167,6 +173,9 @@ def test_no_answer_is_lost_or_mixed_up_under_load(port: int) -> None:
                 dict(zip(row["labels"], row["scores"])), abs=1e-5
             )
 
-    for body, status in ((b"{broken", 400), (b"[" * 50_000, 400), (b"\xff", 400), (b"x" * 200_000, 413)):
+    half_a_character = b'{"inputs": "sky", "parameters": {"\\ud800": 1}}'
+    for body, status in (
+        (b"{broken", 400), (b"[" * 50_000, 400), (b"\xff", 400), (half_a_character, 400), (b"x" * 200_000, 413),
+    ):  # fmt: skip
         got, text = ask(port, body=body)
         assert got == status and json.loads(text)["error"]
