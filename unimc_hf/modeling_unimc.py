@@ -282,6 +282,8 @@ class UniMCForMultipleChoice(PreTrainedModel):
                 "`past_key_values` are not supported: the attention between options has no place for keys without a "
                 "token, so peft's prefix tuning does not work. Its prompt tuning, P-tuning and LoRA do."
             )
+        if input_ids is None and inputs_embeds is None:
+            raise ValueError("Pass `input_ids` or `inputs_embeds`.")
         if not torch.compiler.is_compiling():
             check_inputs(
                 self.config.vocab_size,
