@@ -105,6 +105,7 @@ def main() -> int:
     cache = arguments.cache.resolve()
     if not arguments.transformers:
         return run_installed(cache, pytest_arguments)
+    os.environ.pop("PIP_CONSTRAINT", None)  # CI's lock names one version, and other ones are asked for here
     codes = []
     for version in arguments.transformers:
         python = prepare_environment(cache, version)
