@@ -39,7 +39,7 @@ def repeated(pieces: list[tuple[Any, int]]) -> st.SearchStrategy:
 words = st.lists(st.sampled_from(WORDS), min_size=1, max_size=8).map(" ".join)
 unicode = st.text(st.characters(), max_size=12)  # surrogates too
 huge = repeated([(piece, 1_000_000 // len(piece)) for piece in HUGE])
-texts = rarely(st.one_of(words, st.sampled_from(NASTY), unicode), huge, 1000)
+texts = rarely(st.one_of(words, st.sampled_from(NASTY), unicode), huge, 500)
 numbers = st.one_of(
     st.integers(-3, 12),
     st.sampled_from([float("nan"), float("inf"), -float("inf"), 1e308, 5e-324, -0.0, 0.5, 1.0, 10**400, True, False]),
@@ -75,7 +75,7 @@ plain_menus = st.one_of(
     st.lists(labels, min_size=2, max_size=5, unique=True),
     st.lists(mostly(labels), max_size=4),
 )
-menus = rarely(plain_menus, ten_thousand, 2000)
+menus = rarely(plain_menus, ten_thousand, 500)
 described = st.dictionaries(mostly(labels, st.none() | st.integers()), mostly(st.one_of(st.none(), texts)), max_size=4)
 label_arguments = mostly(st.one_of(menus, menus, described, texts, st.lists(menus | described, min_size=1, max_size=3)))
 

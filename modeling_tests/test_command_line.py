@@ -3,6 +3,7 @@
 import csv
 import json
 import sys
+import time
 import tracemalloc
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 from tiny_models import tiny_model, tiny_tokenizer
 
 from unimc_hf import UniMCZeroShotPipeline
-from unimc_hf.__main__ import main
+from unimc_hf.__main__ import format_table, main
 from unimc_hf.classify_file import classify_file
 
 LABELS = ["sports", "business"]
@@ -77,6 +78,28 @@ def test_csv_with_broken_lines(
     assert reported == [5, 6, 8, 10, 12, 14]
     assert "3 fields where the header has 2" in err and "lone surrogate" in err
     assert "6 lines are broken and were left out; 5 rows written" in err
+
+
+def test_a_lone_carriage_return_stays_in_its_cell(run: Run, tmp_path: Path) -> None:
+    source, target = tmp_path / "in.csv", tmp_path / "out.csv"
+    source.write_bytes(b'text,id\nsky,"1\r2"\nsun,3\n')
+    assert run("--file", source, "--column", "text", "--output", target) == 0
+    assert [row["id"] for row in read_csv(target)] == ["1\r2", "3"]
+    assert b"\r\n" not in target.read_bytes()
+
+
+def test_the_table_of_long_and_unprintable_texts() -> None:
+    start = time.perf_counter()
+    table = format_table([("text", "answer"), ("x" * 1_000_000, "a"), ("\x1b[31m\u202e\ud800", "b")])
+    assert time.perf_counter() - start < 5
+    assert table.splitlines()[2].startswith("x" * 75 + "…  a") and r"\x1b[31m\u202e\ud800" in table
+
+
+def test_a_damaged_model_is_said_to_be_one(tmp_path: Path, capfd: pytest.CaptureFixture) -> None:
+    tiny_model("bert").save_pretrained(tmp_path)
+    (tmp_path / "model.safetensors").write_bytes(b"")
+    assert main(["sky", "--labels", *LABELS, "--model", str(tmp_path)]) == 2
+    assert "the model cannot be loaded" in capfd.readouterr().err
 
 
 def test_jsonl_with_broken_lines(

@@ -9,8 +9,10 @@ from generated_examples import (
     blocks_of,
     cases,
     encode,
+    few_per_path,
     per_path,
     pipeline_of,
+    random_cases,
     scores,
 )
 from hypothesis import given
@@ -20,8 +22,9 @@ from tiny_models import ORDER_INVARIANT_FAMILIES, tiny_model, tiny_tokenizer
 
 from unimc_hf.option_structure import build_attention_mask, build_position_ids, find_options
 
-# Of the largest logit: bfloat16 keeps 8 bits, so 1/256 is one rounding, and these networks do some tens of them.
-BFLOAT16_TOLERANCE = 0.15
+# Mean error of 32 texts' logits, of their mean size: 15 roundings of 1/256. (One text of a random network may be
+# ill-conditioned, and then no bound holds for it.)
+BFLOAT16_TOLERANCE = 0.06
 
 
 @pytest.mark.parametrize(("family", "attention"), ORDER_INVARIANT_PATHS)
@@ -86,14 +89,14 @@ def test_pipeline_model_and_tokenizer_equal_the_format_by_hand(
 
 
 @pytest.mark.parametrize(("family", "attention"), PATHS)
-@per_path
-@given(batch=st.lists(cases, min_size=1, max_size=3))
-def test_bfloat16_agrees_within_its_precision(family: str, attention: str, batch: list[dict]) -> None:
+@few_per_path
+@given(seed=st.integers(0, 2**32))
+def test_bfloat16_agrees_within_its_precision(family: str, attention: str, seed: int) -> None:
+    batch = random_cases(seed, size=32)
     exact = scores(family, attention, batch)
     rounded = scores(family, attention, batch, dtype=torch.bfloat16)
     real = encode(batch)["option_positions"] > 0
-    error = (rounded - exact)[real].abs().max() / exact[real].abs().max()
-    assert error < BFLOAT16_TOLERANCE
+    assert (rounded - exact)[real].abs().mean() < BFLOAT16_TOLERANCE * exact[real].abs().mean()
 
 
 @pytest.mark.parametrize("family", ORDER_INVARIANT_FAMILIES)

@@ -218,6 +218,9 @@ def test_arguments_can_be_set_once(classify: UniMCZeroShotPipeline) -> None:
         ([["sky"]], {"candidate_labels": LABELS}, TypeError, "`inputs` must be a string"),
         ({"txt": "sky"}, {"candidate_labels": LABELS}, ValueError, "without a 'text'"),
         ("a\udc00", {"candidate_labels": LABELS}, ValueError, "lone surrogate"),
+        (b"", {"candidate_labels": LABELS}, TypeError, "`inputs` must be a string or a list of strings, got bytes"),
+        ({"text": "sky", "candidate_labels": []}, {"candidate_labels": LABELS}, ValueError, "is empty"),
+        ({"text": "sky", "task_type": ["x"], "choice": [1]}, {}, TypeError, "`candidate_labels` must be a string"),
     ],
 )
 def test_wrong_arguments_raise_and_name_themselves(

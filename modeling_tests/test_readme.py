@@ -4,6 +4,7 @@ commands and files that a page names exist."""
 import ast
 import builtins
 import io
+import json
 import os
 import re
 import tokenize
@@ -107,9 +108,15 @@ def test_the_two_commands_are_marked_for_ci(name: str) -> None:
 
 
 def test_the_evaluation_table_is_that_of_the_committed_figures() -> None:
-    import json
-
     figures = json.loads((ROOT / "examples" / "evaluation_english.json").read_text(encoding="utf-8"))
     for row in figures["classifiers"].values():
         for data_set in row["data_sets"].values():
             assert f"{data_set['accuracy']:.3f}" in README
+
+
+def test_the_speed_table_is_that_of_the_committed_figures() -> None:
+    figures = json.loads((ROOT / "examples" / "benchmark" / "speed.json").read_text(encoding="utf-8"))
+    speeds = figures["sizes"]["minilm"]["labels"]
+    for name in next(iter(speeds.values())):
+        row = " | ".join(f"{contenders[name]['texts_per_second']:.3g}" for contenders in speeds.values())
+        assert f"| {row} |" in README

@@ -1,5 +1,6 @@
 """The saved `handler.py` without this package, its limits, and a server around it under load on loopback."""
 
+import functools
 import http.client
 import importlib
 import json
@@ -81,6 +82,11 @@ print(json.dumps([handler(body) for body in json.loads(sys.argv[2])]))
         ({"inputs": ["sky"] * 2, "parameters": {"questions": dict.fromkeys(map(str, range(200)))}}, "400 texts"),
         ({"inputs": "sky", "parameters": {"candidate_labels": list(map(str, range(600)))}}, "600 labels.*512"),
         ({"inputs": "sky", "parameters": {"candidate_labels": "a," * 600}}, "601 labels"),
+        ({"inputs": "sky", "parameters": {"candidate_labels": "a、" * 600}}, "601 labels"),
+        ({"inputs": {"text": "sky", "options": ["a"] * 600}}, "600 labels"),
+        ({"inputs": {"text": "sky", "candidate_labels": ["a", "b"], "choice": ["a"] * 600}}, "600 labels"),
+        ({"inputs": ["a", "b"], "parameters": {"candidate_labels": [["a", "b"], "a，" * 600]}}, "601 labels"),
+        ({"inputs": [functools.reduce(lambda inner, _: [inner], range(5000), "a")]}, "nested too deeply"),
         ({"inputs": {"text": "sky", "choice": ["a"] * 600}}, "600 labels"),
         ({"inputs": ["sky"], "parameters": {"candidate_labels": [["a"] * 600]}}, "600 labels"),
         ({"inputs": {"state": "", "questions": {"q": {"criteria": ["a"] * 600}}}}, "600 labels"),

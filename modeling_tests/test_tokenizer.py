@@ -55,6 +55,19 @@ def test_left_padding_moves_the_option_positions(tokenizer: UniMCTokenizer) -> N
     assert batch["input_ids"][0, 0] == tokenizer.pad_token_id
 
 
+def test_left_padding_of_one_text_and_of_what_is_padded_already(tokenizer: UniMCTokenizer) -> None:
+    one = tokenizer("sky", options=["a", "b"], padding=True, padding_side="left", pad_to_multiple_of=16)
+    assert [one["input_ids"][position] for position in one["option_positions"]] == [tokenizer.mask_token_id] * 2
+    batch = tokenizer(["sky", "sun"], options=[["a"], ["a", "b"]], padding=True)
+    again = tokenizer.pad(batch, padding_side="left", pad_to_multiple_of=16)
+    shift = len(again["input_ids"][0]) - len(batch["input_ids"][0])
+    assert shift > 0 and again["option_positions"] == [[1 + shift, 0], [1 + shift, 3 + shift]]
+
+
+def test_no_texts_are_no_examples(tokenizer: UniMCTokenizer) -> None:
+    assert tokenizer([], options=["a", "b"], padding=True)["input_ids"] == []
+
+
 def test_one_text_with_tensors_has_a_batch_dimension(tokenizer: UniMCTokenizer) -> None:
     batch = tokenizer("sky", options=["a", "b"], return_tensors="pt")
     assert batch["input_ids"].shape[0] == batch["option_positions"].shape[0] == 1

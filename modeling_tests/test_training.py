@@ -127,6 +127,17 @@ def test_distractors_widen_menus_and_never_repeat() -> None:
     ("examples", "message"),
     [
         ([{"text": "sky"}], "no `options`"),
+        ([], "`features` must be a list of at least one"),
+        (["sky"], "`features` must hold dicts, got str"),
+        # Two strings of options would otherwise be a menu of two options for both examples.
+        ([{"options": "ab"}, {"options": "cd"}], "`options` must be a list of strings, got str"),
+        ([{"options": ["a", "b"], "text": 0}], "`text` must be a string, got int"),
+        ([{"options": ["a", "b"], "label": 1.5}], "`label` must be an integer"),
+        ([{"options": ["a", "b"], "label": "1"}], "`label` must be an integer"),
+        ([{"options": ["a", "b"], "label": [1, float("nan")]}], r"`label` must be in \[0, 1\]"),
+        ([{"options": ["a", "b"], "label": [1, 0]}, {"options": ["a", "b"], "label": -100}], "`label` is -100"),
+        ([{"options": ["a", "b"], "option_probs": [0.5, -1]}], r"`option_probs` must be in \[0, 1\]"),
+        ([{"options": ["a", "b"], "option_probs": 0.5}], "`option_probs` must be one number per option"),
         ([{"options": ["a", "b"], "label": 2}], "`label` is 2"),
         ([{"options": ["a", "b"], "label": -1}], "`label` is -1"),
         ([{"options": ["a", "b"], "label": [1]}], "1 entries for 2 options"),
@@ -135,8 +146,8 @@ def test_distractors_widen_menus_and_never_repeat() -> None:
         ([{"options": ["a", "b"], "label": [1, 1]}, {"options": ["a", "b"], "label": -100}], "`label` is -100"),
     ],
 )
-def test_wrong_examples_raise(examples: list[dict], message: str) -> None:
-    with pytest.raises(ValueError, match=message):
+def test_wrong_examples_raise(examples: list, message: str) -> None:
+    with pytest.raises((TypeError, ValueError), match=message):
         DataCollatorForUniMC(tiny_tokenizer(), mlm=False)(examples)
 
 

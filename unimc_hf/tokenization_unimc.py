@@ -273,14 +273,19 @@ class UniMCTokenizer(PreTrainedTokenizerFast):
         inputs = {name: _to_lists(values) for name, values in encoded_inputs.items()}
         extra = {name: inputs.pop(name) for name in ("option_positions", "num_truncated_tokens") if name in inputs}
         is_batch = len(inputs["input_ids"]) > 0 and isinstance(inputs["input_ids"][0], (list, tuple))
-        lengths = [len(row) for row in inputs["input_ids"]] if is_batch else []
+
+        def rows_of(values: Any) -> list:
+            return values if is_batch else [values]
+
+        lengths = [len(row) for row in rows_of(inputs["input_ids"])]
         batch = BatchEncoding(dict(super().pad(inputs, **arguments)))  # of no examples, it gives a plain dict
-        if is_batch and padding not in (False, "do_not_pad"):
+        if padding not in (False, "do_not_pad"):
             left = (padding_side or self.padding_side) == "left"
-            shifts = [len(row) - length if left else 0 for row, length in zip(batch["input_ids"], lengths)]
-            rows = [[p + shift for p in row] for row, shift in zip(extra["option_positions"], shifts)]
+            shifts = [len(row) - length if left else 0 for row, length in zip(rows_of(batch["input_ids"]), lengths)]
+            rows = [[p and p + shift for p in row] for row, shift in zip(rows_of(extra["option_positions"]), shifts)]
             num_choices = max(map(len, rows))
-            extra["option_positions"] = [row + [0] * (num_choices - len(row)) for row in rows]
+            rows = [row + [0] * (num_choices - len(row)) for row in rows]
+            extra["option_positions"] = rows if is_batch else rows[0]
         batch.update(extra)
         return batch.convert_to_tensors(return_tensors)
 
