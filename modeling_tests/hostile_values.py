@@ -71,13 +71,16 @@ def lists_of(entries: st.SearchStrategy) -> st.SearchStrategy:
 labels = st.one_of(st.sampled_from(WORDS), words, texts)
 ten_thousand = st.builds(lambda: [f"label {i}" for i in range(10_000)])
 plain_menus = st.one_of(
-    st.lists(st.sampled_from(WORDS), min_size=1, max_size=5, unique=True),
+    st.lists(st.sampled_from(WORDS), min_size=2, max_size=5, unique=True),
+    st.lists(st.sampled_from(WORDS), max_size=3),
     st.lists(labels, min_size=2, max_size=5, unique=True),
     st.lists(mostly(labels), max_size=4),
 )
 menus = rarely(plain_menus, ten_thousand, 500)
 described = st.dictionaries(mostly(labels, st.none() | st.integers()), mostly(st.one_of(st.none(), texts)), max_size=4)
-label_arguments = mostly(st.one_of(menus, menus, described, texts, st.lists(menus | described, min_size=1, max_size=3)))
+label_arguments = mostly(
+    st.one_of(menus, menus, menus, menus, described, texts, st.lists(menus | described, min_size=1, max_size=3))
+)
 
 
 def some_of(**entries: st.SearchStrategy) -> st.SearchStrategy:

@@ -15,7 +15,9 @@ def test_an_answer_or_an_error_that_names_the_argument(name: str) -> None:
         pytest.importorskip("starlette")
     outcomes: Counter[str] = Counter()
 
-    @settings(derandomize=True, suppress_health_check=list(HealthCheck))
+    @settings(
+        max_examples=max(60, settings.default.max_examples), derandomize=True, suppress_health_check=list(HealthCheck)
+    )
     @given(SURFACES[name].cases)
     def check(case: Any) -> None:
         outcomes[SURFACES[name].check(case)] += 1

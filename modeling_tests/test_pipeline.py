@@ -260,7 +260,7 @@ def test_a_model_that_is_no_unimc_model_is_refused() -> None:
     from transformers import BertForMaskedLM
 
     with pytest.raises(ValueError, match="`model` is a BertForMaskedLM"):
-        UniMCZeroShotPipeline(BertForMaskedLM(TEXT_CONFIGS["bert"]), tiny_tokenizer())
+        UniMCZeroShotPipeline(BertForMaskedLM(copy.deepcopy(TEXT_CONFIGS["bert"])), tiny_tokenizer())
 
 
 def test_the_precision_of_the_packaged_model(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
