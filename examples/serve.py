@@ -17,6 +17,7 @@ unless `--host` says otherwise, and has no authentication.
 from __future__ import annotations
 
 import argparse
+import asyncio
 import json
 import logging
 import runpy
@@ -41,6 +42,7 @@ class AsciiJSONResponse(JSONResponse):
 
 def make_app(handler: Callable[[dict[str, Any]], Any], max_bytes: int) -> Starlette:
     """The server of one handler; a body of more than `max_bytes` is refused before it is read to its end."""
+    turn = asyncio.Lock()  # the handler answers one at a time anyway, and who waits here takes no thread
 
     async def predict(request: Request) -> Response:
         body = bytearray()
@@ -52,7 +54,11 @@ def make_app(handler: Callable[[dict[str, Any]], Any], max_bytes: int) -> Starle
         except ClientDisconnect:
             return Response(status_code=400)  # nobody is there to read it
         try:
-            return AsciiJSONResponse(await run_in_threadpool(handler, json.loads(body)))
+            data = json.loads(body)
+            async with turn:
+                if await request.is_disconnected():
+                    return Response(status_code=400)
+                return AsciiJSONResponse(await run_in_threadpool(handler, data))
         except (TypeError, ValueError, RecursionError) as error:
             return AsciiJSONResponse({"error": str(error)}, 400)
         except Exception:

@@ -1,5 +1,6 @@
 """The saved `handler.py` without this package, its limits, and a server around it under load on loopback."""
 
+import asyncio
 import functools
 import http.client
 import importlib
@@ -180,6 +181,36 @@ def test_no_answer_is_lost_or_mixed_up_under_load(port: int, log: Path) -> None:
         time.sleep(0.2)  # the server is reading the body when its client goes away
     assert ask(port, "GET", "/health")[0] == 200
     assert "Traceback" not in log.read_text()
+
+
+def test_nothing_is_computed_for_a_client_that_has_left() -> None:
+    for name in ("starlette", "uvicorn"):
+        pytest.importorskip(name)
+    asked: list[Any] = []
+    app = importlib.import_module("serve").make_app(lambda body: asked.append(body) or {}, max_bytes=100)
+
+    async def ask_app(body: str, is_there: bool) -> int:
+        messages, sent = [{"type": "http.request", "body": json.dumps(body).encode()}], []
+
+        async def receive() -> dict[str, Any]:
+            if messages:
+                return messages.pop()
+            if is_there:
+                await asyncio.sleep(60)
+            return {"type": "http.disconnect"}
+
+        async def send(message: dict[str, Any]) -> None:
+            sent.append(message)
+
+        scope = {"type": "http", "method": "POST", "path": "/", "headers": [], "query_string": b""}
+        await app(scope, receive, send)
+        return sent[0]["status"]
+
+    async def both() -> list[int]:
+        return [await ask_app("gone", is_there=False), await ask_app("here", is_there=True)]
+
+    assert asyncio.run(both()) == [400, 200]
+    assert asked == ["here"]
 
 
 def test_a_short_soak(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
