@@ -4,7 +4,7 @@
 """
 Fit a model's calibration on development tasks, write it into its config, and show what it does.
 
-    python examples/calibrate.py /tmp/unimc-english/model examples/train_english.json \
+    python examples/calibrate.py /tmp/unimc-english/model examples/train_english_second.json \
         --data ../shared/data/english/train --output examples/calibration_english.json --plot reliability.png
 
 The recipe names the development tasks. The figures are honest ones: every task is scored with a calibration that was

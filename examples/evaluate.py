@@ -11,7 +11,7 @@ Without `--model` it is the model inside the package. `--zero-shot FOLDER` adds 
 with an NLI model of yours. `--limit 200` takes a sample of every file. A training source counts as a file too; the
 development tasks of a recipe, with the menus that they have there, are evaluated by
 
-    python examples/evaluate.py --development examples/train_english.json \
+    python examples/evaluate.py --development examples/train_english_second.json \
         --data ../shared/data/english/train --limit 300
 """
 

@@ -1,5 +1,5 @@
 # /// script
-# dependencies = ["torch", "transformers>=5.10,<6", "starlette", "uvicorn"]
+# dependencies = ["torch", "transformers>=5.10.1,<6", "starlette", "uvicorn"]
 # ///
 """
 A small local server around the `handler.py` of a saved model, for tests: what an Inference Endpoint would answer.
@@ -27,13 +27,13 @@ from typing import Any
 import uvicorn
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
-from starlette.requests import Request
-from starlette.responses import JSONResponse, PlainTextResponse
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 
 class AsciiJSONResponse(JSONResponse):
-    """JSON in ASCII: what a client sent may hold half a character, which UTF-8 cannot."""
+    """JSON that can be sent whatever was asked: UTF-8 has no bytes for half a surrogate pair, an escape can say it."""
 
     def render(self, content: Any) -> bytes:
         return json.dumps(content, allow_nan=False).encode("ascii")
@@ -42,12 +42,15 @@ class AsciiJSONResponse(JSONResponse):
 def make_app(handler: Callable[[dict[str, Any]], Any], max_bytes: int) -> Starlette:
     """The server of one handler; a body of more than `max_bytes` is refused before it is read to its end."""
 
-    async def predict(request: Request) -> JSONResponse:
+    async def predict(request: Request) -> Response:
         body = bytearray()
-        async for chunk in request.stream():
-            body += chunk
-            if len(body) > max_bytes:
-                return AsciiJSONResponse({"error": f"The body has more than {max_bytes} bytes."}, 413)
+        try:
+            async for chunk in request.stream():
+                body += chunk
+                if len(body) > max_bytes:
+                    return AsciiJSONResponse({"error": f"The body has more than {max_bytes} bytes."}, 413)
+        except ClientDisconnect:
+            return Response(status_code=400)  # nobody is there to read it
         try:
             return AsciiJSONResponse(await run_in_threadpool(handler, json.loads(body)))
         except (TypeError, ValueError, RecursionError) as error:

@@ -8,7 +8,8 @@ Train a UniMC model on many multiple-choice data sets. One config file says ever
         --backbone ../shared/backbones/all-MiniLM-L6-v2 --output /tmp/unimc-english
 
 A smaller run, a few minutes on two cores: add `--max_steps 100`. A run that was stopped goes on where it was with
-`--resume`. The folder that comes out loads with `pipeline("unimc-zero-shot", model=...)`. On several processes or
+`--resume`. The folder that comes out loads with `pipeline("unimc-zero-shot", model=...)`, and is a `--backbone` for
+`examples/train_english_second.json` (with the first one as `--teacher`). On several processes or
 machines: `torchrun --nproc_per_node 2 examples/train_multiple_choice.py ...`, each with batches of its own.
 """
 
@@ -33,6 +34,14 @@ from unimc_hf.trainer_unimc import TokenBudgetBatchSampler, UniMCTrainer
 
 # Lengths are multiples of it, so that matrix shapes come again: every new one costs a CPU some milliseconds.
 ROUND_TO = 8
+# What a recipe need not say.
+DEFAULT_TRAINING_ARGUMENTS = {
+    "per_device_eval_batch_size": 16,
+    "logging_steps": 50,
+    "eval_strategy": "steps",
+    "save_strategy": "steps",
+    "save_total_limit": 4,
+}
 
 
 def load_backbone(folder: str, config: dict[str, Any]) -> tuple[UniMCForMultipleChoice, UniMCTokenizer]:
@@ -110,13 +119,12 @@ def main() -> None:
             remove_unused_columns=False,
             num_train_epochs=1,
             seed=config["seed"],
-            per_device_eval_batch_size=16,
-            logging_steps=50,
-            eval_strategy="steps",
-            save_strategy="steps",
-            save_total_limit=4,
             report_to="none",
-            **{**config["training_arguments"], **({"max_steps": arguments.max_steps} if arguments.max_steps else {})},
+            **{
+                **DEFAULT_TRAINING_ARGUMENTS,
+                **config["training_arguments"],
+                **({"max_steps": arguments.max_steps} if arguments.max_steps else {}),
+            },
         ),
         train_dataset=train,
         eval_dataset=develop,
@@ -149,7 +157,7 @@ def save(model: UniMCForMultipleChoice, tokenizer: UniMCTokenizer, folder: Path)
 def summarise(
     log: list[dict[str, Any]], steps: int, batches: int, lengths: list[int], config: dict[str, Any]
 ) -> dict[str, Any]:
-    """What the run was, for the model card: steps, examples, hours, hardware, and the training loss."""
+    """What the run was, for the model card: steps, examples, hours, hardware, training loss, learning curve."""
     sampler = TokenBudgetBatchSampler(lengths, config["tokens_per_batch"], config["seed"])
     seconds = next(entry["train_runtime"] for entry in reversed(log) if "train_runtime" in entry)
     return {
@@ -159,6 +167,11 @@ def summarise(
         "note": "one run",
         "hardware": f"{os.cpu_count()} cores of {cpu_name()}",
         "loss": [[entry["step"], round(float(entry["loss"]), 3)] for entry in log if "loss" in entry],
+        "held_out": [  # step, mean macro-F1 and mean accuracy of the development tasks
+            [entry["step"], *(round(float(entry[f"eval_mean_{name}"]), 3) for name in ("macro_f1", "accuracy"))]
+            for entry in log
+            if "eval_mean_macro_f1" in entry
+        ],
     }
 
 

@@ -4,7 +4,7 @@
 """
 Write the card of the packaged model from the committed figures, the recipe and the table of sources.
 
-    python examples/write_model_card.py examples/evaluation_english.json examples/train_english.json \
+    python examples/write_model_card.py examples/evaluation_english.json examples/train_english_second.json \
         --development examples/evaluation_development.json --training examples/training_english.json \
         --calibration examples/calibration_english.json --sources ../shared/data/english/SOURCES.md
 
@@ -68,9 +68,12 @@ calibration error, mean over the tasks, each scored by a calibration that was fi
 
 ## Training
 
-{training}
-Recipe: `examples/train_english.json` with `examples/train_multiple_choice.py`: OP and O-MLM losses, menus of 2 to 150
-options with distractors from other tasks, several wordings of every question, label and inference pair.
+The weights are {weights} (`examples/average_models.py`); the curves of loss and held-out tasks are in
+`examples/training_english.json`. Each run is `examples/train_multiple_choice.py` with its recipe: OP and O-MLM losses,
+menus of 2 to 80 options with distractors from other tasks, several wordings of every question, label and inference
+pair.
+
+{runs}
 
 Sources, all of which state a licence that permits commercial use or none at all. "Unstated" means that the publisher
 says nothing about the data; whether a model may be trained on it then depends on your law, and texts from Twitter came
@@ -112,7 +115,7 @@ def main() -> None:
     parser.add_argument("evaluation", type=Path)
     parser.add_argument("recipe", type=Path)
     parser.add_argument("--development", type=Path, required=True)
-    parser.add_argument("--training", type=Path, required=True, help="what the training run says of itself")
+    parser.add_argument("--training", type=Path, required=True, help="what the training runs say of themselves")
     parser.add_argument("--calibration", type=Path, required=True, help="what calibrate.py wrote")
     parser.add_argument("--sources", type=Path, required=True)
     arguments = parser.parse_args()
@@ -172,9 +175,14 @@ def main() -> None:
         ),
         near_chance=NEAR_CHANCE,
         failures=", ".join(name for name in ours_there[1]["data_sets"] if gap(name) < NEAR_CHANCE) or "none found",
-        training=(
-            f"{training['examples_seen']:,} examples in {training['steps']:,} steps, {training['hours']:.1f} hours on "
-            f"{training['hardware']}; {training['note']}.\n"
+        weights=training["weights"],
+        runs=table(
+            ["run", "recipe", "starts from", "steps", "examples", "hours", "hardware", "note"],
+            [
+                [name, run["recipe"], run["start"], f"{run['steps']:,}", f"{run['examples_seen']:,}"]
+                + [str(run["hours"]), run["hardware"], run["note"]]
+                for name, run in training["runs"].items()
+            ],
         ),
         sources=table(["source", "rows used", "licence as stated"], source_rows),
     )

@@ -1,6 +1,5 @@
-"""Block attention equals the masked table, forwards and backwards, in every family that can use it."""
-
-import copy
+"""The table of blocks, and who uses it; that scores and gradients are those of the masked table is in
+`test_invariance.py` and `test_training_invariance.py`."""
 
 import pytest
 import torch
@@ -50,27 +49,6 @@ def test_every_token_has_one_slot(side: str) -> None:
         in_blocks = blocks.block_mask[row].flatten()
         option_of_token = batch["option_ids"][row][blocks.block_index[row].flatten()]
         assert torch.equal(option_of_token[in_blocks], option_of_slot[in_blocks])
-
-
-@pytest.mark.parametrize("family", BLOCK_FAMILIES)
-@pytest.mark.parametrize("at_once", [2**26, 1])
-def test_blocks_equal_the_masked_table(family: str, at_once: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("unimc_hf.modeling_unimc.option_blocks_if_cheaper", build_option_blocks)
-    monkeypatch.setattr("unimc_hf.attention_unimc.SCORES_AT_ONCE", at_once)
-    batch = {**batch_of((7, 3, 40)), "labels": torch.tensor([2, 0, 39])}
-    results = []
-    for attention in ("eager", NAME):
-        model = copy.deepcopy(tiny_model(family, attention))
-        output = model(**batch)
-        output.loss.backward()
-        results.append((output, {n: p.grad for n, p in model.named_parameters() if p.grad is not None}))
-    (table, table_gradients), (blocks, block_gradients) = results
-    torch.testing.assert_close(blocks.yes_no_logits, table.yes_no_logits, atol=2e-5, rtol=1e-5)
-    assert block_gradients.keys() == table_gradients.keys()
-    # Relative to the largest of all: keys have a bias whose gradient is rounding, because softmax ignores it.
-    largest = max(float(gradient.abs().max()) for gradient in table_gradients.values())
-    for name, gradient in table_gradients.items():
-        torch.testing.assert_close(block_gradients[name], gradient, atol=1e-5 * largest, rtol=1e-4, msg=name)
 
 
 @pytest.mark.parametrize("family", FAMILIES)

@@ -4,6 +4,7 @@ commands and files that a page names exist."""
 import ast
 import builtins
 import io
+import json
 import os
 import re
 import tokenize
@@ -14,6 +15,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 PAGES = [ROOT / "README.md", ROOT / "README.zh.md", ROOT / "examples/space/README.md"]
+PAGES += sorted((ROOT / ".github").glob("*.md"))
 PAGES += sorted((ROOT / "examples/docs").glob("*.md"))
 FENCED = re.compile(r"^```python\n(.*?)^```", flags=re.DOTALL | re.MULTILINE)
 per_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
@@ -106,9 +108,15 @@ def test_the_two_commands_are_marked_for_ci(name: str) -> None:
 
 
 def test_the_evaluation_table_is_that_of_the_committed_figures() -> None:
-    import json
-
     figures = json.loads((ROOT / "examples" / "evaluation_english.json").read_text(encoding="utf-8"))
     for row in figures["classifiers"].values():
         for data_set in row["data_sets"].values():
             assert f"{data_set['accuracy']:.3f}" in README
+
+
+def test_the_speed_table_is_that_of_the_committed_figures() -> None:
+    figures = json.loads((ROOT / "examples" / "benchmark" / "speed.json").read_text(encoding="utf-8"))
+    speeds = figures["sizes"]["minilm"]["labels"]
+    for name in next(iter(speeds.values())):
+        row = " | ".join(f"{contenders[name]['texts_per_second']:.3g}" for contenders in speeds.values())
+        assert f"| {row} |" in README

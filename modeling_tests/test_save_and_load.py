@@ -1,10 +1,15 @@
 """Every class out and back in; plain masked-LM repositories, also old ones, as they are; a plain class from ours."""
 
+import copy
 import json
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 import torch
+from generated_examples import few_per_family, rounded_copy
+from hypothesis import given
+from hypothesis import strategies as st
 from safetensors.torch import load_file
 from tiny_models import FAMILIES, SIZES, VOCABULARY, tiny_config, tiny_model, tiny_tokenizer
 from transformers import (
@@ -60,26 +65,58 @@ def save_vocab_txt(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_model_and_tokenizer_round_trip(family: str, tmp_path: Path) -> None:
-    tiny_model(family).save_pretrained(tmp_path)
-    tiny_tokenizer().save_pretrained(tmp_path)
-    for model_class in (UniMCForMultipleChoice, AutoModelForMultipleChoice, AutoModel):
-        model, info = model_class.from_pretrained(tmp_path, output_loading_info=True)
-        assert type(model) is UniMCForMultipleChoice
-        assert not info["missing_keys"] and not info["unexpected_keys"]
-    for tokenizer_class in (UniMCTokenizer, AutoTokenizer):
-        tokenizer = tokenizer_class.from_pretrained(tmp_path)
-        assert type(tokenizer) is UniMCTokenizer
-        assert tokenizer("sky [MASK]", options=LABELS) == tiny_tokenizer()("sky [MASK]", options=LABELS)
-    assert same(answers(UniMCZeroShotPipeline(model, tokenizer, device="cpu")), expected_answers(family))
-
-
-def test_pipeline_round_trip(tmp_path: Path) -> None:
-    UniMCZeroShotPipeline(tiny_model("bert"), tiny_tokenizer(), device="cpu").save_pretrained(tmp_path)
-    assert not list(tmp_path.glob("*.bin"))
-    classify = pipeline("unimc-zero-shot", model=str(tmp_path))
-    assert type(classify) is UniMCZeroShotPipeline
-    assert same(answers(classify), expected_answers("bert"))
+@few_per_family
+@given(
+    dtype=st.sampled_from([torch.float32, torch.bfloat16, torch.float16]),
+    calibration=st.tuples(st.floats(0.1, 9), st.floats(0.1, 9), st.floats(-9, 9)),
+    option_mlm_loss=st.sampled_from(["vocabulary", "yes_no"]),
+    padding_side=st.sampled_from(["right", "left"]),
+    max_shard_size=st.sampled_from(["5GB", "20KB"]),
+    as_pipeline=st.booleans(),
+)
+def test_what_is_saved_is_what_is_loaded(
+    family: str,
+    dtype: torch.dtype,
+    calibration: tuple[float, float, float],
+    option_mlm_loss: str,
+    padding_side: str,
+    max_shard_size: str,
+    as_pipeline: bool,
+) -> None:
+    """Weights bit by bit, in every precision, in one file or several, by every class that may save or load them."""
+    model, tokenizer = rounded_copy(tiny_model(family), dtype), copy.deepcopy(tiny_tokenizer())
+    settings_of_config = dict(zip(("softmax_temperature", "sigmoid_scale", "sigmoid_bias"), calibration))
+    for name, value in {**settings_of_config, "option_mlm_loss": option_mlm_loss}.items():
+        setattr(model.config, name, value)
+    tokenizer.padding_side = padding_side
+    with TemporaryDirectory() as folder:
+        if as_pipeline:
+            saved = UniMCZeroShotPipeline(model, tokenizer, device="cpu")
+            saved.save_pretrained(folder, max_shard_size=max_shard_size)
+        else:
+            model.save_pretrained(folder, max_shard_size=max_shard_size)
+            tokenizer.save_pretrained(folder)
+        assert not list(Path(folder).glob("*.bin"))
+        classify = pipeline("unimc-zero-shot", model=folder)
+        models = [classify.model]
+        for model_class in (UniMCForMultipleChoice, AutoModelForMultipleChoice, AutoModel):
+            loaded, info = model_class.from_pretrained(folder, output_loading_info=True)
+            assert not info["missing_keys"] and not info["unexpected_keys"]
+            models.append(loaded)
+        tokenizers = [classify.tokenizer, *(c.from_pretrained(folder) for c in (UniMCTokenizer, AutoTokenizer))]
+        weights = model.state_dict()
+        for loaded in models:
+            assert type(loaded) is UniMCForMultipleChoice
+            assert all(torch.equal(weight, weights[name]) for name, weight in loaded.state_dict().items())
+            assert loaded.dtype == dtype and loaded.config.option_mlm_loss == option_mlm_loss
+            assert {name: getattr(loaded.config, name) for name in settings_of_config} == settings_of_config
+        for loaded in tokenizers:
+            assert type(loaded) is UniMCTokenizer
+            arguments = {"options": [LABELS, LABELS[1:]], "padding": True}
+            assert loaded(["sky [MASK]", ""], **arguments) == tokenizer(["sky [MASK]", ""], **arguments)
+        assert type(classify) is UniMCZeroShotPipeline
+        classify.model.float()
+        assert same(answers(classify), answers(UniMCZeroShotPipeline(model.float(), tokenizer, device="cpu")))
 
 
 def test_config_round_trip(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import functools
 import http.client
+import importlib
 import json
 import os
 import random
@@ -12,6 +13,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tiny_models import WORDS, tiny_model, tiny_tokenizer
@@ -19,7 +21,7 @@ from tiny_models import WORDS, tiny_model, tiny_tokenizer
 from unimc_hf import UniMCDecisionPipeline, UniMCZeroShotPipeline
 from unimc_hf.handler import EndpointHandler
 
-ROOT = Path(__file__).parents[1]
+sys.path.append(str(Path(__file__).parents[1] / "examples" / "benchmark"))
 LABELS = ["sports", "business", "red car"]
 DECISION = {"state": "stocks fell", "questions": {"fell": {"type": "noul", "instructions": "fell the stocks"}}}
 
@@ -109,28 +111,22 @@ def test_the_environment_sets_the_limits(folder: Path, monkeypatch: pytest.Monke
 
 
 @pytest.fixture
-def port(folder: Path, tmp_path: Path) -> Iterator[int]:
+def log(tmp_path: Path) -> Path:
+    return tmp_path / "log"
+
+
+@pytest.fixture
+def port(folder: Path, log: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
     """Of a running `examples/serve.py`."""
-    pytest.importorskip("starlette")
-    pytest.importorskip("uvicorn")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        free = probe.getsockname()[1]
-    command = [sys.executable, str(ROOT / "examples" / "serve.py"), str(folder), "--port", str(free)]
-    environment = {**os.environ, "HF_MODULES_CACHE": str(tmp_path)}
-    server = subprocess.Popen([*command, "--max-bytes", "100000"], stderr=subprocess.PIPE, text=True, env=environment)
-    try:
-        for _ in range(600):
-            try:
-                if ask(free, "GET", "/health")[0] == 200:
-                    break
-            except OSError:
-                assert server.poll() is None, server.communicate()[1]
-                time.sleep(0.2)
+    monkeypatch.setenv("HF_MODULES_CACHE", str(tmp_path))
+    with soak_module().serving(folder, log) as (free, _):
         yield free
-    finally:
-        server.terminate()
-        server.communicate(timeout=30)
+
+
+def soak_module() -> Any:
+    for name in ("psutil", "starlette", "uvicorn"):
+        pytest.importorskip(name)
+    return importlib.import_module("soak")
 
 
 def ask(port: int, method: str = "POST", path: str = "/", body: bytes | None = None) -> tuple[int, str]:
@@ -143,7 +139,7 @@ def ask(port: int, method: str = "POST", path: str = "/", body: bytes | None = N
         connection.close()
 
 
-def test_no_answer_is_lost_or_mixed_up_under_load(port: int) -> None:
+def test_no_answer_is_lost_or_mixed_up_under_load(port: int, log: Path) -> None:
     rng = random.Random(0)
     bodies, expected = [], []
     classify = UniMCZeroShotPipeline(tiny_model("bert"), tiny_tokenizer(), device="cpu")
@@ -173,9 +169,36 @@ def test_no_answer_is_lost_or_mixed_up_under_load(port: int) -> None:
                 dict(zip(row["labels"], row["scores"])), abs=1e-5
             )
 
-    half_a_character = b'{"inputs": "sky", "parameters": {"\\ud800": 1}}'
-    for body, status in (
-        (b"{broken", 400), (b"[" * 50_000, 400), (b"\xff", 400), (half_a_character, 400), (b"x" * 200_000, 413),
-    ):  # fmt: skip
+    surrogate = json.dumps({"inputs": "sky", "parameters": {"\ud800": 1}}).encode()
+    refused = ((b"{broken", 400), (b"[" * 50_000, 400), (b"\xff", 400), (surrogate, 400), (b"x" * 200_000, 413))
+    for body, status in refused:
         got, text = ask(port, body=body)
         assert got == status and json.loads(text)["error"]
+
+    with socket.create_connection(("127.0.0.1", port)) as connection:
+        connection.sendall(b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\n{")
+        time.sleep(0.2)  # the server is reading the body when its client goes away
+    assert ask(port, "GET", "/health")[0] == 200
+    assert "Traceback" not in log.read_text()
+
+
+def test_a_short_soak(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_MODULES_CACHE", str(tmp_path))
+    figures = soak_module().soak(folder, minutes=0.05, pause=0.0005, interval=0.1)
+    assert [failure for failure in figures["failures"] if "memory" not in failure] == []  # it is still warming up
+    counts = figures["requests"]
+    assert counts["honest right"] == counts["honest asked"] > 4 and counts["slow right"] == counts["slow asked"] > 0
+    garbage = sum(count for name, count in counts.items() if name.startswith("garbage, "))
+    assert counts["garbage refused"] == garbage > 4 and counts["disconnected"] > 4
+    assert len(figures["rss_mib_by_minute"]) == 1 and figures["rss_mib_by_minute"][0] > 50
+
+
+def test_a_soak_sees_what_is_wrong() -> None:
+    soak = soak_module()
+    assert soak.growth([100, 300, 500, 501, 500, 502, 499, 500]) < 1  # warming up does not count
+    assert soak.growth([500 + i for i in range(80)]) == 40
+    expected = {"sequence": "sky", "labels": ["a", "b"], "scores": [0.6, 0.4]}
+    assert soak.is_same([{"sequence": "sky", "labels": ["b", "a"], "scores": [0.4, 0.6001]}], [expected])
+    for other in ({"sequence": "sun"}, {"scores": [0.7, 0.3]}, {"labels": ["b", "a"]}, {"labels": [], "scores": []}):
+        assert not soak.is_same({**expected, **other}, expected)
+    assert not soak.is_same([expected], [expected, expected]) and not soak.is_same({"error": "no"}, {"it": 1.0})

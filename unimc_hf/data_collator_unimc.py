@@ -174,7 +174,8 @@ class DataCollatorForUniMC:
         rates = torch.tensor([rng.choices(MLM_RATES, MLM_RATE_WEIGHTS)[0] for rng in rngs]).unsqueeze(1)
         generators = [torch.Generator().manual_seed(rng.getrandbits(63)) for rng in rngs]
         draws = torch.stack([torch.rand(input_ids.shape[1], 3, generator=generator) for generator in generators])
-        choice, fate, random_token = draws.unbind(-1)
+        place = (batch["attention_mask"].cumsum(1) - 1).clamp(min=0)  # among the tokens: padding may come first
+        choice, fate, random_token = draws.gather(1, place.unsqueeze(-1).expand_as(draws)).unbind(-1)
         special = torch.isin(input_ids, torch.tensor(self.tokenizer.all_special_ids))
         is_text = (batch["token_type_ids"] == 0) & batch["attention_mask"].bool() & ~special
         chosen = is_text & (choice < rates)

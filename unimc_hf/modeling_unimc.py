@@ -20,14 +20,11 @@ from transformers.utils import can_return_tuple, logging
 
 from .attention_unimc import NAME as UNIMC_ATTENTION
 from .configuration_unimc import UniMCConfig, nest_config_dict
-from .deberta_encoder import accept_mask_per_pair, encode_deberta
+from .deberta_encoder import accept_mask_per_pair
 from .masked_lm_head import MaskedLMHead
-from .option_blocks import option_blocks_if_cheaper
+from .option_encoder import encode
 from .option_losses import check_labels, option_prediction_loss, right_options
 from .option_structure import (
-    build_attention_mask,
-    build_padding_mask,
-    build_position_ids,
     check_inputs,
     find_options,
     shift_options,
@@ -194,11 +191,17 @@ class UniMCForMultipleChoice(PreTrainedModel):
     def _init_weights(self, module: nn.Module) -> None:
         # The head belongs to us, the rule for it to the family: the backbone is a model of that family.
         self.get_backbone()._init_weights(module)
+        # In early 5.x ModernBERT's rule knows the decoder by the class of the whole model only, which is another here.
+        if self.config.text_config.model_type == "modernbert" and module is self.get_output_embeddings():
+            super()._init_weights(module)
 
     @classmethod
     def is_custom_code(cls) -> bool:
         # transformers leaves out the rules for composite modules (ModernBERT's attention, ...) in custom code.
         return False
+
+    if not hasattr(PreTrainedModel, "is_custom_code"):  # early 5.x asks by the other name
+        is_remote_code = is_custom_code
 
     def get_backbone(self) -> Any:
         """The encoder without its head, a [`PreTrainedModel`], e.g. a `BertModel`."""
@@ -306,8 +309,15 @@ class UniMCForMultipleChoice(PreTrainedModel):
         if attention_mask is None:
             attention_mask = torch.ones_like(option_ids)
 
-        outputs = self._encode(
-            input_ids, attention_mask, token_type_ids, option_ids, option_positions, inputs_embeds, **kwargs
+        outputs = encode(
+            self.get_backbone(),
+            input_ids,
+            attention_mask,
+            token_type_ids,
+            option_ids,
+            option_positions,
+            inputs_embeds,
+            **kwargs,
         )
         hidden_states = outputs.last_hidden_state
         head = self.get_masked_lm_head()
@@ -335,63 +345,6 @@ class UniMCForMultipleChoice(PreTrainedModel):
             hidden_states=outputs.hidden_states,
             attentions=outputs.attentions,
         )
-
-    def _encode(
-        self,
-        input_ids: torch.Tensor | None,
-        attention_mask: torch.Tensor,
-        token_type_ids: torch.Tensor | None,
-        option_ids: torch.Tensor,
-        option_positions: torch.Tensor,
-        inputs_embeds: torch.Tensor | None,
-        **kwargs: Any,
-    ) -> Any:
-        """Run the backbone with the option structure; `last_hidden_state` is `(batch_size, length, hidden_size)`."""
-        config = self.config.text_config
-        backbone = self.get_backbone()
-        position_ids = build_position_ids(option_ids, option_positions, attention_mask)
-        if token_type_ids is None:
-            # The closing `[SEP]` is the token at the position after the longest option.
-            longest = (position_ids * (option_ids > 0)).amax(1, keepdim=True)
-            closes = (option_ids == 0) & (position_ids == longest + 1) & attention_mask.bool()
-            token_type_ids = ((option_ids > 0) | closes).long()
-        inputs: dict[str, Any] = {"input_ids": input_ids, "inputs_embeds": inputs_embeds}
-        if getattr(config, "type_vocab_size", 0) > 1 and config.model_type != "distilbert":
-            inputs["token_type_ids"] = token_type_ids
-
-        if config.model_type == "deberta-v2":
-            inputs["position_ids"] = position_ids.clamp(max=config.max_position_embeddings - 1)
-            return encode_deberta(backbone, inputs, attention_mask, option_ids, **kwargs)
-
-        dtype = self._activation_dtype(inputs_embeds)
-        if config.model_type == "modernbert":
-            inputs["position_ids"] = position_ids
-            inputs["attention_mask"] = {
-                "full_attention": build_attention_mask(option_ids, attention_mask, dtype),
-                "sliding_attention": build_attention_mask(
-                    option_ids, attention_mask, dtype, position_ids, window=config.local_attention // 2
-                ),
-            }
-        else:
-            # RoBERTa's table starts with rows for padding; its positions count from the row after them.
-            offset = config.pad_token_id + 1 if config.model_type in ("roberta", "xlm-roberta") else 0
-            # The reference clamps too: a menu may make the sequence longer than the table, never the positions.
-            inputs["position_ids"] = (position_ids + offset).clamp(max=config.max_position_embeddings - 1)
-            blocks = None
-            if config._attn_implementation == UNIMC_ATTENTION:
-                blocks = option_blocks_if_cheaper(option_ids, attention_mask)
-            if blocks is None:
-                inputs["attention_mask"] = build_attention_mask(option_ids, attention_mask, dtype)
-            else:
-                inputs["attention_mask"] = build_padding_mask(attention_mask, dtype)
-                inputs["option_blocks"] = blocks
-        return backbone(**inputs, **{**kwargs, "return_dict": True})
-
-    def _activation_dtype(self, inputs_embeds: torch.Tensor | None) -> torch.dtype:
-        # SDPA leaves its fast path when the mask is of another dtype than the activations.
-        if torch.is_autocast_enabled(self.device.type):
-            return torch.get_autocast_dtype(self.device.type)
-        return self.dtype if inputs_embeds is None else inputs_embeds.dtype
 
     # -- the losses --------------------------------------------------------------------------------------------
 

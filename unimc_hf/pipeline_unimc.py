@@ -29,6 +29,17 @@ WINDOW = 512  # requests that are encoded and sorted together; a stream holds no
 OPTIONS_PER_WINDOW = 65_536  # nor more options than these and one request's
 SECONDS_BEFORE_PROGRESS = 5  # on a terminal, work that takes longer shows how far it is
 
+_fork_depth = 0  # how many forks are between the process that loaded this file and this one
+
+
+def _count_fork() -> None:
+    global _fork_depth
+    _fork_depth += 1
+
+
+if hasattr(os, "register_at_fork"):  # Windows has no fork
+    os.register_at_fork(after_in_child=_count_fork)
+
 
 class UniMCZeroShotPipeline(Pipeline):
     r"""
@@ -40,6 +51,9 @@ class UniMCZeroShotPipeline(Pipeline):
 
     The model inside the package, and any whose config says `prefer_bfloat16`, runs in bfloat16 on CPUs that have
     instructions for it (AVX512-BF16, AMX), unless a `dtype` is passed; others run in the precision of their file.
+
+    Calls hold no state: any number of threads may share a pipeline. So may processes that are forked from the one that
+    made it, while no call runs; PyTorch computes with one thread in each of them then.
 
     Example:
 
@@ -104,13 +118,14 @@ class UniMCZeroShotPipeline(Pipeline):
         if kwargs.get("batch_size") is not None:
             check_positive("batch_size", kwargs["batch_size"])
         super().__init__(model, tokenizer=tokenizer, **kwargs)  # type: ignore[arg-type]
+        self._fork_depth = _fork_depth
         self.model.eval()
         is_float32_by_default = getattr(self.model, "dtype_is_auto", False) and self.model.dtype == torch.float32
-        self._is_rounded = (
-            is_float32_by_default and self.model.config.prefer_bfloat16 and is_fast_in_bfloat16(self.device)
-        )
-        if self._is_rounded:
-            self.model.to(torch.bfloat16)
+        if is_float32_by_default and self.model.config.prefer_bfloat16 and is_fast_in_bfloat16(self.device):
+            # Not `model.to`: ModernBERT's rotary frequencies stay in float32, as they do when a file is loaded.
+            for parameter in self.model.parameters():
+                parameter.data = parameter.data.to(torch.bfloat16)
+            self.model.is_rounded = True  # for every pipeline that shares it
 
     def _sanitize_parameters(self, **kwargs: Any) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
         known = ("candidate_labels", "question", "text_pair", "hypothesis_template", "multi_label", "max_length")
@@ -240,6 +255,9 @@ class UniMCZeroShotPipeline(Pipeline):
         )
 
     def _forward(self, input_tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        if self._fork_depth < _fork_depth and torch.get_num_threads() > 1:
+            # OpenMP's threads stay behind in the process that was forked: waiting for them would never end.
+            torch.set_num_threads(1)
         return {"yes_no_logits": self.model(**input_tensors).yes_no_logits.float()}
 
     def postprocess(
@@ -278,7 +296,7 @@ class UniMCZeroShotPipeline(Pipeline):
     def save_pretrained(self, save_directory: str | os.PathLike, **kwargs: Any) -> None:
         """Save model, tokenizer and their code, for `pipeline(model=..., trust_remote_code=True)` anywhere."""
         model = self.model
-        if self._is_rounded:
+        if getattr(model, "is_rounded", False):
             # What is saved are the weights that were loaded, not those that were rounded to be fast here.
             config = copy.deepcopy(model.config)
             config.dtype = config.text_config.dtype = torch.float32

@@ -50,7 +50,7 @@ def variants(folder: Path) -> dict[str, Any]:
     compiled = pipeline("unimc-zero-shot", dtype=torch.bfloat16, device="cpu")
     compiled.model.compile(dynamic=True)
     return {
-        "float32": pipeline("unimc-zero-shot", device="cpu"),
+        "float32": pipeline("unimc-zero-shot", dtype=torch.float32, device="cpu"),
         "bfloat16": pipeline("unimc-zero-shot", dtype=torch.bfloat16, device="cpu"),
         "bfloat16, compiled": compiled,
         "onnxruntime float32": onnx_pipeline(folder),

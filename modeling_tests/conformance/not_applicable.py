@@ -65,5 +65,6 @@ NEEDS = {
     "*::test_sdpa_can_compile_dynamic": "an accelerator",
     "*::test_kernels_can_load_without_crashing": "an accelerator and the kernels package",
     "*::test_model_parallelism": "several accelerators",
+    "*::test_multi_gpu_data_parallel_forward": "several accelerators",
     "*::test_*_with_deepspeed*": "deepspeed",
 }

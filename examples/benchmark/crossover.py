@@ -1,0 +1,103 @@
+# /// script
+# dependencies = ["unimc_hf[train]"]
+# ///
+"""
+When attention by blocks of options pays: one forward pass (or training step) with the whole table, and with blocks.
+
+    python examples/benchmark/crossover.py --output examples/benchmark/crossover.json
+
+About three minutes. Every menu shape is a batch of random tokens of about 2,048; times are medians of interleaved runs.
+"scores" is the whole table over what the blocks compute; `option_blocks.SAVING` and `option_blocks.SHORTEST` are the
+smallest values of it and of the length from which on "gain" stays above one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import time
+from pathlib import Path
+from unittest.mock import patch
+
+import torch
+from contenders import SIZES, bert_config
+
+from unimc_hf import UniMCConfig, UniMCForMultipleChoice
+from unimc_hf.__main__ import format_table
+from unimc_hf.option_blocks import build_option_blocks
+
+TOKENS, RUNS = 2048, 3
+# options, tokens of an option with its [MASK], tokens of the text
+MENUS = [(4, 4, 60), (14, 4, 60), (28, 4, 60), (60, 4, 30), (60, 4, 120), (77, 4, 60), (150, 4, 60), (400, 4, 60)]
+MENUS += [(8, 16, 60), (24, 16, 60), (8, 40, 200), (4, 60, 200), (24, 4, 300)]
+
+
+def make_batch(num_choices: int, option_length: int, text_length: int) -> dict[str, torch.Tensor]:
+    """Random token ids; every option has the same length."""
+    text = torch.zeros(text_length, dtype=torch.long)
+    option_ids = torch.cat([text[:1], torch.arange(1, num_choices + 1).repeat_interleave(option_length), text[1:]])
+    size = max(1, TOKENS // len(option_ids))
+    return {
+        "input_ids": torch.randint(1000, 20000, (size, len(option_ids))),
+        "option_ids": option_ids.expand(size, -1),
+        "option_positions": (1 + torch.arange(num_choices) * option_length).expand(size, -1),
+        "attention_mask": torch.ones(size, len(option_ids), dtype=torch.long),
+    }
+
+
+def seconds(model: UniMCForMultipleChoice, batch: dict[str, torch.Tensor], blocks: bool, train: bool) -> float:
+    chosen = build_option_blocks if blocks else lambda *_: None
+    start = time.perf_counter()
+    with patch("unimc_hf.option_encoder.option_blocks_if_cheaper", chosen), torch.set_grad_enabled(train):
+        logits = model(**batch).logits
+        if train:
+            logits.float().logsumexp(-1).sum().backward()
+    return time.perf_counter() - start
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--size", default="minilm", choices=list(SIZES))
+    parser.add_argument("--output", type=Path, help="JSON file for the figures")
+    arguments = parser.parse_args()
+    config = UniMCConfig(
+        bert_config(arguments.size, attention_probs_dropout_prob=0.0), yes_token_id=2748, no_token_id=2053
+    )
+    figures = []
+    for dtype, train in ((torch.bfloat16, False), (torch.float32, False), (torch.bfloat16, True)):
+        model = UniMCForMultipleChoice(config).to(dtype).train(train)
+        for menu in MENUS:
+            batch = make_batch(*menu)
+            times: dict[bool, list[float]] = {False: [], True: []}
+            for run in range(RUNS + 1):
+                for blocks, measured in times.items():
+                    taken = seconds(model, batch, blocks, train)
+                    if run:  # the first warms up
+                        measured.append(taken)
+            num_choices, option_length, text_length = menu
+            length = text_length + num_choices * option_length
+            scores = text_length * length + num_choices * option_length * (option_length + text_length)
+            gain = statistics.median(times[False]) / statistics.median(times[True])
+            figures.append(
+                {
+                    "pass": f"{str(dtype).removeprefix('torch.')}{', training' if train else ''}",
+                    "menu": list(menu),
+                    "length": length,
+                    "scores": round(length**2 / scores, 2),
+                    "gain": round(gain, 2),
+                }
+            )
+    figures.sort(key=lambda row: (row["pass"], row["scores"]))
+    rows = [("pass", "options x tokens + text", "length", "scores", "gain")]
+    rows += [
+        (row["pass"], "{} x {} + {}".format(*row["menu"]), f"{row['length']}", f"{row['scores']}", f"{row['gain']}")
+        for row in figures
+    ]
+    print(format_table(rows))
+    if arguments.output:
+        arguments.output.write_text(json.dumps(figures, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
