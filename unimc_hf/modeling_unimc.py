@@ -153,7 +153,8 @@ class UniMCForMultipleChoice(PreTrainedModel):
 
         Raises:
             ValueError: for `weights_only=False`, which would let a pickle run code; if an index of weights names files
-                outside its folder; if the weights of the encoder, or of a saved UniMC model any weights, are missing.
+                outside its folder; if weights of the encoder, or of a saved UniMC model any weights, are missing and
+                `output_loading_info=True` does not ask to be told instead.
         """
         if not kwargs.get("weights_only", True):
             raise ValueError("`weights_only` must be True: a pickle would run its code otherwise.")
@@ -168,7 +169,7 @@ class UniMCForMultipleChoice(PreTrainedModel):
             pretrained_model_name_or_path, *model_args, output_loading_info=True, **kwargs
         )
         model, info = loaded
-        if pretrained_model_name_or_path is not None:
+        if pretrained_model_name_or_path is not None and not with_info:
             check_complete(model, info["missing_keys"])
         model.dtype_is_auto = kwargs.get("dtype") == "auto"  # `pipeline` says so unless its user chose
         return loaded if with_info else model
