@@ -61,7 +61,8 @@ class EndpointHandler:
         """
         if not isinstance(data, Mapping) or "inputs" not in data:
             raise ValueError("The body must be a JSON object with `inputs`.")
-        inputs, parameters = data["inputs"], data.get("parameters") or {}
+        inputs, parameters = data["inputs"], data.get("parameters")
+        parameters = {} if parameters is None else parameters
         if not isinstance(inputs, (str, Mapping, list)):
             raise TypeError(f"`inputs` must be a string, an object or a list, got {type(inputs).__name__}.")
         if not isinstance(parameters, Mapping):
