@@ -7,13 +7,13 @@ import shutil
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from saved_folders import edit
 from tiny_models import TEXT_CONFIGS, VOCABULARY, tiny_model, tiny_tokenizer
 from transformers import Trainer, TrainingArguments, pipeline
 
@@ -23,25 +23,12 @@ from unimc_hf import (
     UniMCDecisionPipeline,
     UniMCForMultipleChoice,
     UniMCTokenizer,
-    UniMCZeroShotPipeline,
 )
 from unimc_hf.decision_requests import parse_request
 
 TEXTS, LABELS = ["stocks fell sharply", "the team won", "sky [MASK]"], ["sports", "business", "red car"]
 # The kinds of errors by which transformers, safetensors, tokenizers and PyTorch refuse a file.
 REFUSED = "ValueError OSError RuntimeError SafetensorError JSONDecodeError UnpicklingError KeyError TypeError".split()
-
-
-@pytest.fixture(scope="module")
-def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("saved")
-    UniMCZeroShotPipeline(tiny_model("bert"), tiny_tokenizer(), device="cpu").save_pretrained(folder)
-    return folder
-
-
-@pytest.fixture
-def folder(saved: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(saved, tmp_path / "inner" / "model"))
 
 
 @pytest.fixture(scope="module")
@@ -53,12 +40,6 @@ def answers(folder: Path, **loading: Any) -> list[dict]:
     """What a folder answers: all of it is loaded as a user would."""
     build: Any = pipeline
     return build("unimc-zero-shot", model=str(folder), **loading)(TEXTS, candidate_labels=LABELS)
-
-
-def edit(path: Path, change: Callable[[dict], object]) -> None:
-    content = json.loads(path.read_text(encoding="utf-8"))
-    change(content)
-    path.write_text(json.dumps(content), encoding="utf-8")
 
 
 class Evil:

@@ -4,39 +4,20 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from loopback_hub import LoopbackHub, run
-from tiny_models import tiny_model, tiny_tokenizer
+from saved_folders import edit
+from tiny_models import tiny_tokenizer
 
-from unimc_hf import DEFAULT_MODEL, UniMCZeroShotPipeline, __version__
+from unimc_hf import DEFAULT_MODEL, __version__
 from unimc_hf.code_manifest import CODE_MANIFEST, sha256
 from unimc_hf.verify_code import main, verify_folder
 
 
-@pytest.fixture(scope="module")
-def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("saved")
-    UniMCZeroShotPipeline(tiny_model("bert"), tiny_tokenizer(), device="cpu").save_pretrained(folder)
-    return folder
-
-
-@pytest.fixture
-def folder(saved: Path, tmp_path: Path) -> Path:
-    """A copy to tamper with, in a folder that holds nothing else."""
-    return Path(shutil.copytree(saved, tmp_path / "inner" / "repository"))
-
-
 def problems(folder: Path) -> set[tuple[str, str]]:
     return {(finding.status, finding.file) for finding in verify_folder(folder) if finding.is_problem}
-
-
-def edit(path: Path, change: Callable[[dict], object]) -> None:
-    content = json.loads(path.read_text(encoding="utf-8"))
-    change(content)
-    path.write_text(json.dumps(content), encoding="utf-8")
 
 
 def test_what_the_package_saves_passes(folder: Path, capsys: pytest.CaptureFixture) -> None:

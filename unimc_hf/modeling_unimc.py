@@ -24,11 +24,7 @@ from .deberta_encoder import accept_mask_per_pair
 from .masked_lm_head import MaskedLMHead
 from .option_encoder import encode
 from .option_losses import check_labels, option_prediction_loss, right_options
-from .option_structure import (
-    check_inputs,
-    find_options,
-    shift_options,
-)
+from .option_structure import check_inputs, find_options, shift_options
 from .weight_files import check_complete, check_gap, check_weight_indices, remove_weights
 
 if TYPE_CHECKING:
