@@ -1,6 +1,9 @@
 """Collator and Trainer: exact batches, masking where it may be, learning, resuming, and what is refused."""
 
+import platform
 import random
+import subprocess
+import sys
 from collections import Counter
 from pathlib import Path
 
@@ -217,6 +220,39 @@ def test_master_weights_add_up_what_bfloat16_would_lose() -> None:
             optimizer.step()
             optimizer.zero_grad()
         assert parameter.detach().float() == pytest.approx(torch.full((4,), 0.99), abs=0.003)
+
+
+KEPT = """
+import psutil, torch
+from unimc_hf.freed_memory import keep_freed_memory
+def left(size):
+    before = psutil.Process().memory_info().rss
+    tensor = torch.ones(size, dtype=torch.uint8)
+    del tensor
+    return psutil.Process().memory_info().rss - before
+size = 200 * 2**20
+returned, kept = left(size), keep_freed_memory() and left(size)
+grown = [left(size) for _ in range(20)]
+assert returned < size / 10 and kept > size * 0.9 and sum(grown) < 2 * size, (returned, kept, grown)
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the settings are those of glibc")
+def test_freed_memory_is_kept_and_used_again() -> None:
+    pytest.importorskip("psutil")
+    done = subprocess.run([sys.executable, "-c", KEPT], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_training_on_a_cpu_keeps_freed_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = []
+    monkeypatch.setattr("unimc_hf.trainer_unimc.keep_freed_memory", lambda: calls.append(True))
+    collator = DataCollatorForUniMC(tiny_tokenizer())
+    model = UniMCForMultipleChoice(tiny_config("bert"))
+    trainer = UniMCTrainer(model, arguments(tmp_path, max_steps=1), collator, EXAMPLES)
+    assert not calls
+    trainer.train()
+    assert calls == [True]
 
 
 def test_batches_stay_under_the_token_budget() -> None:

@@ -1,8 +1,8 @@
 """`UniMCTrainer`: stock `Trainer` with batches filled by tokens, bfloat16 weights that still learn, and soft targets.
 
-Two things that `Trainer` does not do and that decide the speed on a CPU: examples of UniMC differ in length by a
-factor of fifty, so a fixed number per batch is mostly padding; and parameters in bfloat16 train three times as fast
-here as autocast does, if an optimizer keeps the float32 originals.
+Three things that `Trainer` does not do and that decide the speed on a CPU: examples of UniMC differ in length by a
+factor of fifty, so a fixed number per batch is mostly padding; parameters in bfloat16 train three times as fast here
+as autocast does, if an optimizer keeps the float32 originals; and memory that a step frees is kept for the next one.
 
 And one that decides what is learned: losses are means over all that an optimizer step saw, so that a run on one
 process, on many, or with accumulated batches is the same run, and a broken one goes on as if it had not been.
@@ -21,6 +21,8 @@ import torch
 from torch.utils.data import DataLoader, Sampler
 from transformers import Trainer, TrainerCallback, TrainingArguments
 from transformers.utils import logging
+
+from .freed_memory import keep_freed_memory
 
 logger = logging.get_logger(__name__)
 
@@ -193,6 +195,8 @@ class UniMCTrainer(Trainer):
         """As in Trainer; `resume_from_checkpoint=True` passes over checkpoints that a killed run left unfinished."""
         if resume_from_checkpoint is True:
             resume_from_checkpoint = last_complete_checkpoint(str(self.args.output_dir))
+        if self.args.device.type == "cpu":
+            keep_freed_memory()
         return super().train(resume_from_checkpoint=resume_from_checkpoint, **kwargs)
 
     def get_train_dataloader(self) -> DataLoader:
