@@ -2,8 +2,8 @@
 
 - Menus with many options: block by block (`option_blocks`), in time and memory that grow linearly with the options.
 - Training short sequences on a CPU: plain matrix products. PyTorch's fused kernel is fast forwards; with its backward
-  pass it takes two to six times as long as a few products for sequences of 32 to 128 tokens, and from 256 on there is
-  no difference (`python examples/benchmark/attention.py`).
+  pass it takes two to eight times as long as a few products for sequences of 32 to 256 tokens, and with fresh memory
+  for the tables of scores it is as fast from 256 on (`python examples/benchmark/attention.py`).
 - Anything else: PyTorch's fused kernel.
 """
 
@@ -16,12 +16,13 @@ from torch.nn import functional as F
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
+from .freed_memory import is_memory_kept
 from .option_blocks import OptionBlocks
 from .option_structure import additive_mask
 
 NAME = "unimc"
-# From here on a table of scores no longer fits the cache, and the fused kernel is as fast and needs less memory.
-LONGEST_BY_PRODUCTS = 256
+# From here on the fused kernel is as fast and needs less memory; fresh pages are what makes large tables slow.
+LONGEST_BY_PRODUCTS, LONGEST_IN_KEPT_MEMORY = 256, 512
 # Scores of options that are held at once, in elements: 64 Mi of bfloat16 are 128 MiB.
 SCORES_AT_ONCE = 64 * 2**20
 
@@ -64,7 +65,8 @@ def unimc_attention(
 
 
 def _is_short_training_on_cpu(query: torch.Tensor) -> bool:
-    return query.requires_grad and query.device.type == "cpu" and query.shape[2] <= LONGEST_BY_PRODUCTS
+    longest = LONGEST_IN_KEPT_MEMORY if is_memory_kept() else LONGEST_BY_PRODUCTS
+    return query.requires_grad and query.device.type == "cpu" and query.shape[2] <= longest
 
 
 def _by_blocks(

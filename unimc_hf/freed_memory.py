@@ -8,6 +8,7 @@ import ctypes
 # From malloc.h; mallopt(3) says what they do.
 M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX = -1, -2, -4
 TOP_PAD = 64 * 2**20
+_state = {"kept": False}
 
 
 def keep_freed_memory() -> bool:
@@ -25,4 +26,9 @@ def keep_freed_memory() -> bool:
         mallopt = ctypes.CDLL(None).mallopt
     except (AttributeError, OSError, TypeError):
         return False
-    return mallopt(M_MMAP_MAX, 0) == mallopt(M_TRIM_THRESHOLD, -1) == mallopt(M_TOP_PAD, TOP_PAD) == 1
+    _state["kept"] = mallopt(M_MMAP_MAX, 0) == mallopt(M_TRIM_THRESHOLD, -1) == mallopt(M_TOP_PAD, TOP_PAD) == 1
+    return is_memory_kept()
+
+
+def is_memory_kept() -> bool:
+    return _state["kept"]

@@ -19,6 +19,7 @@ from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from unimc_hf.__main__ import format_table
 from unimc_hf.attention_unimc import NAME
+from unimc_hf.freed_memory import keep_freed_memory
 
 TOKENS, HEADS, HEAD_DIM, RUNS = 4096, 12, 32, 15
 
@@ -38,6 +39,7 @@ def seconds(name: str, length: int, backward: bool) -> float:
 
 
 def main() -> None:
+    print("freed memory is kept:", keep_freed_memory())
     rows: list[tuple[str, ...]] = [("tokens", "pass", "sdpa, ms", "products, ms", "ratio")]
     for length in (32, 64, 128, 256, 512):
         for backward in (False, True):

@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+# What `unimc_hf.freed_memory.keep_freed_memory` sets from within, for a program that knows nothing of it.
+KEEP_FREED_MEMORY = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(2**34)}
+
 
 class Process:
-    """A running contender."""
+    """A running contender; `environment` is added to that of this process."""
 
-    def __init__(self, name: str, size: str) -> None:
+    def __init__(self, name: str, size: str, environment: Mapping[str, str] | None = None) -> None:
         command = [sys.executable, str(Path(__file__).with_name("contenders.py")), name, size]
         self.pipe = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
-        )
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
+            env={**os.environ, **(environment or {})},
+        )  # fmt: skip
         self.matrix_parameters = self._read(name)["matrix_parameters"]
 
     def _read(self, what: str) -> dict[str, Any]:
