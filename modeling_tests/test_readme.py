@@ -7,6 +7,7 @@ import io
 import json
 import os
 import re
+import statistics
 import tokenize
 from pathlib import Path
 
@@ -120,3 +121,13 @@ def test_the_speed_table_is_that_of_the_committed_figures() -> None:
     for name in next(iter(speeds.values())):
         row = " | ".join(f"{contenders[name]['texts_per_second']:.3g}" for contenders in speeds.values())
         assert f"| {row} |" in README
+
+
+def test_the_triangle_is_that_of_the_committed_figures() -> None:
+    figures = json.loads((ROOT / "examples" / "impossible_triangle.json").read_text(encoding="utf-8"))
+    for method, facts in figures["contenders"].items():
+        row = f"| {method} | {facts['parameters'] / 1e6:.1f}M |"
+        for shots in (0, 16, "all"):
+            accuracies = [c["accuracy"] for c in figures["cells"] if c["method"] == method and c["shots"] == shots]
+            row += f" {statistics.mean(accuracies):.3f} |" if accuracies else " - |"
+        assert row in README
