@@ -16,8 +16,8 @@ def keep_freed_memory() -> bool:
     Let this process keep what it frees, for all of its later allocations; its resident memory stays at its peak.
 
     A step of training frees hundreds of tensors of 10 to 100 MB that the next step allocates again. Mapped anew each
-    time, their pages made attention by plain products 2 to 4 times as slow (`python examples/benchmark/attention.py`,
-    with and without `MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=17179869184`).
+    time, their pages make attention by plain products about twice as slow at 128 and 256 tokens
+    (`python examples/benchmark/attention.py` measures both).
 
     Returns:
         `bool`: whether the C library has the settings: glibc does; musl, macOS and Windows do not and stay as they are.
@@ -31,4 +31,5 @@ def keep_freed_memory() -> bool:
 
 
 def is_memory_kept() -> bool:
+    """Whether [`keep_freed_memory`] was called and worked."""
     return _state["kept"]

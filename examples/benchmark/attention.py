@@ -38,8 +38,7 @@ def seconds(name: str, length: int, backward: bool) -> float:
     return time.perf_counter() - start
 
 
-def main() -> None:
-    print("freed memory is kept:", keep_freed_memory())
+def table() -> str:
     rows: list[tuple[str, ...]] = [("tokens", "pass", "sdpa, ms", "products, ms", "ratio")]
     for length in (32, 64, 128, 256, 512):
         for backward in (False, True):
@@ -50,7 +49,13 @@ def main() -> None:
             sdpa, products = (statistics.median(measured) * 1000 for measured in times.values())
             kind = "forward + backward" if backward else "forward"
             rows.append((str(length), kind, f"{sdpa:.1f}", f"{products:.1f}", f"{sdpa / products:.1f}"))
-    print(format_table(rows))
+    return format_table(rows)
+
+
+def main() -> None:
+    print(f"memory mapped anew\n\n{table()}")
+    if keep_freed_memory():
+        print(f"\nfreed memory kept\n\n{table()}")
 
 
 if __name__ == "__main__":
