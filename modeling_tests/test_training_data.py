@@ -11,6 +11,8 @@ import multiple_choice_data as data
 import pytest
 import wordings
 import wordings_chinese
+from derived_rows import keyword_rows, pronoun_rows
+from rewording import CHINESE, Rewording, _polarity, _shorten
 from text_overlap import without_texts_of
 from tiny_models import tiny_tokenizer
 
@@ -25,13 +27,13 @@ def example(options: list[str], label: int, task: str = "topic", source: str = "
 
 
 @pytest.fixture(scope="module")
-def reword() -> data.Rewording:
+def reword() -> Rewording:
     sets = {"news": TOPICS, "intents": [f"intent {i}" for i in range(150)]}
     answers = {"quiz": [f"answer {i}" for i in range(200)], "nli": [f"statement {i}" for i in range(200)]}
-    return data.Rewording(RECIPE["augmentation"], sets, answers)
+    return Rewording(RECIPE["augmentation"], sets, answers)
 
 
-def test_the_right_label_stays_right(reword: data.Rewording) -> None:
+def test_the_right_label_stays_right(reword: Rewording) -> None:
     rng, sizes, affirmed = random.Random(0), Counter(), Counter()
     for _ in range(2000):
         result = reword(example(TOPICS[:3], 1), rng)
@@ -47,7 +49,7 @@ def test_the_right_label_stays_right(reword: data.Rewording) -> None:
     assert set(affirmed) == {(True, "yes"), (False, "no")}
 
 
-def test_answers_of_others_keep_the_answer(reword: data.Rewording) -> None:
+def test_answers_of_others_keep_the_answer(reword: Rewording) -> None:
     rng = random.Random(0)
     found = [reword(example(["a", "b", "answer 7"], 2, "mcqa", "quiz"), rng) for _ in range(300)]
     assert {row["options"][row["label"]] for row in found} == {"answer 7"}
@@ -55,7 +57,7 @@ def test_answers_of_others_keep_the_answer(reword: data.Rewording) -> None:
     assert all(len(set(row["options"])) == len(row["options"]) >= 2 for row in found)
 
 
-def test_sentiment_keeps_its_polarity(reword: data.Rewording) -> None:
+def test_sentiment_keeps_its_polarity(reword: Rewording) -> None:
     rng = random.Random(0)
     for _ in range(300):
         result = reword(example(["it's great", "it's terrible"], 1, "sentiment"), rng)
@@ -64,7 +66,7 @@ def test_sentiment_keeps_its_polarity(reword: data.Rewording) -> None:
         assert any(with_neutral["options"][with_neutral["label"]] == words[2] for words in wordings.SENTIMENT_WORDS)
 
 
-def test_what_is_offensive_is_toxic_and_not_hate(reword: data.Rewording) -> None:
+def test_what_is_offensive_is_toxic_and_not_hate(reword: Rewording) -> None:
     rng = random.Random(0)
     options = ["this is hate speech", "this is offensive language", "this is neither hateful nor offensive"]
     hate_words = {pair[0] for pair in wordings.TOXIC_WORDS["hate"]}
@@ -77,7 +79,7 @@ def test_what_is_offensive_is_toxic_and_not_hate(reword: data.Rewording) -> None
                 assert result["label"] == is_toxic
 
 
-def test_inference_keeps_its_truth(reword: data.Rewording) -> None:
+def test_inference_keeps_its_truth(reword: Rewording) -> None:
     rng = random.Random(0)
     options = [prefix + "it rains" for prefix in (wordings.INFER, wordings.NOT_INFER, wordings.HARD_TO_INFER)]
     first_words = {words[0] for words in wordings.NLI_WORDS} | {options[0], "it rains"}
@@ -133,14 +135,14 @@ def test_an_ablation_changes_one_thing_and_refuses_unknown_names() -> None:
 
 
 @pytest.fixture(scope="module")
-def reword_chinese() -> data.Rewording:
+def reword_chinese() -> Rewording:
     recipe = data.read_recipe(EXAMPLES / "train_chinese.json")
     sets = {"news": TOPICS, "headlines": ["体育", "财经", "教育", "育儿"], "intents": ["查天气", "放音乐", "订机票"]}
     answers = {"pairs": [f"第{i}句话" for i in range(200)], "quiz": [f"答案{i}" for i in range(200)]}
-    return data.Rewording(recipe["augmentation"], sets, answers, "chinese")
+    return Rewording(recipe["augmentation"], sets, answers, "chinese")
 
 
-def test_chinese_labels_stay_right_and_alone(reword_chinese: data.Rewording) -> None:
+def test_chinese_labels_stay_right_and_alone(reword_chinese: Rewording) -> None:
     rng, questions = random.Random(0), set()
     for _ in range(1000):
         result = reword_chinese(example(["体育", "财经", "教育"], 2, source="headlines", text="高考成绩公布"), rng)
@@ -153,21 +155,21 @@ def test_chinese_labels_stay_right_and_alone(reword_chinese: data.Rewording) -> 
         else:
             assert "教育" in right
         assert not [o for o in result["options"] if any(topic in o for topic in TOPICS)]  # no label of another language
-    assert len(questions) > 5 and not [q for q in questions if q and not data.CHINESE.search(q)]
+    assert len(questions) > 5 and not [q for q in questions if q and not CHINESE.search(q)]
 
 
-def test_english_rows_are_worded_in_both_languages(reword_chinese: data.Rewording) -> None:
+def test_english_rows_are_worded_in_both_languages(reword_chinese: Rewording) -> None:
     rng, languages = random.Random(0), Counter()
     for _ in range(400):
         result = reword_chinese(example(["positive", "negative"], 1, "sentiment", "films", text="dull"), rng)
         words = result["options"][result["label"]]
-        languages[bool(data.CHINESE.search(words))] += 1
-        assert data._polarity(words) == 1
+        languages[bool(CHINESE.search(words))] += 1
+        assert _polarity(words) == 1
     assert 0.2 < languages[True] / 400 < 0.5
 
 
 @pytest.mark.parametrize("options", [["不能理解为：乙", "可以理解为：乙"], ["可以理解为：乙", "不能理解为：乙"]])
-def test_matching_keeps_its_truth_in_every_form(reword_chinese: data.Rewording, options: list[str]) -> None:
+def test_matching_keeps_its_truth_in_every_form(reword_chinese: Rewording, options: list[str]) -> None:
     rng, forms = random.Random(0), Counter()
     same = {words[0] for words in wordings_chinese.MATCHING_WORDS}
     for right in options:
@@ -187,7 +189,7 @@ def test_matching_keeps_its_truth_in_every_form(reword_chinese: data.Rewording, 
     assert len(forms) == 3
 
 
-def test_chinese_inference_keeps_its_truth(reword_chinese: data.Rewording) -> None:
+def test_chinese_inference_keeps_its_truth(reword_chinese: Rewording) -> None:
     rng = random.Random(0)
     options = [prefix + "下雨" for prefix in ("不能推断出：", "很难推断出：", "可以推断出：")]
     for label, column in ((0, 1), (1, 2), (2, 0)):
@@ -202,7 +204,7 @@ def test_chinese_inference_keeps_its_truth(reword_chinese: data.Rewording) -> No
                 assert (answer in entailing) == (column == 0)
 
 
-def test_a_blank_survives_shortening_and_moves_into_options(reword_chinese: data.Rewording) -> None:
+def test_a_blank_survives_shortening_and_moves_into_options(reword_chinese: Rewording) -> None:
     rng, lengths = random.Random(0), set()
     text = "很长的开头，" * 100 + "他__地走了。" + "很长的结尾。" * 100
     for _ in range(100):
@@ -214,8 +216,8 @@ def test_a_blank_survives_shortening_and_moves_into_options(reword_chinese: data
 
 
 def test_a_long_text_without_spaces_is_cut_where_it_is_full() -> None:
-    assert data._shorten("今天 " + "好" * 500, 400) == ("今天 " + "好" * 500)[:400]
-    assert data._shorten("seven " * 20, 100) == ("seven " * 16).strip()
+    assert _shorten("今天 " + "好" * 500, 400) == ("今天 " + "好" * 500)[:400]
+    assert _shorten("seven " * 20, 100) == ("seven " * 16).strip()
 
 
 def test_cloze_rows_from_other_sources_are_found() -> None:
@@ -224,6 +226,33 @@ def test_cloze_rows_from_other_sources_are_found() -> None:
     own = example(["得意洋洋", "一目了然"], 1, text="这张图表__，谁都看得懂里面的数字。")
     short = example(["得意洋洋"], 0, text="他__。")
     assert without_texts_of([copied, own, short], [other]) == [own]
+
+
+def test_keywords_are_terms_of_the_title_and_the_rest_is_not() -> None:
+    text = "测量温度传感器的误差，重复测量以减少影响，影响很小；"
+    rows = [
+        example([f"基于光纤{i}网络的桥梁{i}监测研究"], 0, text=f"第{i}次{text}桥梁{i}监测用到光纤{i}网络。")
+        for i in range(30)
+    ]
+    made = keyword_rows(rows, 200, random.Random(0))
+    assert {row["label"] for row in made} == {0, 1} and len(made) > 150
+    for row in made:
+        i = row["text"].removeprefix("第").partition("次")[0]
+        terms = {f"光纤{i}网络", f"桥梁{i}监测"}
+        found = {term for term in terms if term in row["options"][0]}
+        assert (row["label"] == 0) == (not any(word in row["options"][0] for word in ("测量", "温度", "影响", "误差")))
+        assert row["label"] == 1 or found == terms
+
+
+def test_a_pronoun_is_one_name_and_not_the_other() -> None:
+    text = "Ann met Eve before *she* left."
+    row = {**example(["Ann", "Eve", "neither of them"], 1, "coref", text=text), "question": "Who does *she* refer to?"}
+    made = pronoun_rows([row], 2, random.Random(0))
+    assert [entry["text"] for entry in made] == ["[Ann] met Eve before _she_ left.", "Ann met [Eve] before _she_ left."]
+    assert [entry["label"] for entry in made] == [1, 0]
+    assert all("she" in option for entry in made for option in entry["options"])
+    cut = {**row, "text": "Ann met Eve. " + "So it went on. " * 30 + "Then *she* left."}
+    assert pronoun_rows([cut], 2, random.Random(0)) == []
 
 
 def test_a_recipe_extends_another(tmp_path: Path) -> None:
