@@ -102,9 +102,10 @@ def build_mixture(data_dirs: Sequence[str | Path], config: dict[str, Any], teach
 
 def _with_soft_targets(mixture: list[Example], config: dict[str, Any], teacher: SimilarityTeacher) -> list[Example]:
     similarity, rng = config["similarity"], random.Random(config["seed"])
+    longest = similarity.get("longest_phrase", 80)
     # Bytes, because five Chinese characters say about as much as fifteen letters.
     texts = list(dict.fromkeys(e["text"][:240] for e in mixture if len(e["text"].encode()) > 15))
-    phrases = list(dict.fromkeys(o for e in mixture for o in e["options"] if len(o) <= 80))
+    phrases = list(dict.fromkeys(o for e in mixture for o in e["options"] if len(o) <= longest))
     texts = rng.sample(texts, min(len(texts), similarity["examples"]))
     phrases = rng.sample(phrases, min(len(phrases), similarity["phrases"]))
     questions = WORDINGS[config["language"]].UNLABELLED_QUESTIONS

@@ -29,8 +29,10 @@ def test_the_table_names_the_splits_and_means_only_whole_rows() -> None:
         return {"parameters": 36_200_000, "tasks": {task: {"accuracy": accuracy} for task in tasks}}
 
     whole, part = row([*evaluate_fewclue.TASKS, evaluate_fewclue.OTHER_FORM], 0.5), row(["tnews"], 0.25)
-    lines = evaluate_fewclue.markdown({"zero-shot": {"ours": whole, "begun": part}}).splitlines()
-    assert "| ours | half | 36.2M |" + " 0.500 |" * 11 in lines
+    lines = evaluate_fewclue.markdown(
+        {"split": "half of test_public (few rows)", "zero-shot": {"ours": whole, "begun": part}}
+    ).splitlines()
+    assert "| ours | half of test_public | 36.2M |" + " 0.500 |" * 11 in lines
     assert next(line for line in lines if "begun" in line).split(" | ")[-2:] == ["-", "- |"]
     assert next(line for line in lines if "ERNIE" in line).endswith("| 0.614 | - |")
     assert not any("few-shot" in line for line in lines)
@@ -76,4 +78,4 @@ def test_a_whole_run_on_a_tiny_model(tmp_path: Path, monkeypatch: pytest.MonkeyP
     few = figures["few-shot"]["UniMC tiny, train"]["tasks"]["eprstmt"]
     assert few["train_rows"] == 12 and few["rows"] == 8
     assert few["accuracy"] == 1.0  # sky and sun are learned, so the weights that were trained are those that answer
-    assert "| UniMC tiny, train | half |" in output.with_suffix(".md").read_text()
+    assert "| UniMC tiny, train | half of test_public |" in output.with_suffix(".md").read_text()
