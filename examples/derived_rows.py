@@ -45,7 +45,7 @@ def keyword_rows(rows: Sequence[Example], count: int, rng: random.Random) -> lis
         count: how many rows; half of them with words that are no keywords.
         rng: draws words and wordings.
     """
-    terms = [_terms(row["options"][row["label"]]) for row in rows]
+    terms = [terms_of_title(row["options"][row["label"]]) for row in rows]
     usable = [(row["text"], own) for row, own in zip(rows, terms) if len(own) > 1]
     words = _frequent_words([text for text, _ in usable])
     made: list[Example] = []
@@ -64,7 +64,8 @@ def keyword_rows(rows: Sequence[Example], count: int, rng: random.Random) -> lis
     return made
 
 
-def _terms(title: str) -> list[str]:
+def terms_of_title(title: str) -> list[str]:
+    """What stands between the joining words of a Chinese title: terms of two to eight characters."""
     return list(dict.fromkeys(term for term in _BETWEEN_TERMS.split(title) if 2 <= len(term) <= 8))
 
 
@@ -126,4 +127,4 @@ def derive(parts: dict[str, dict[str, Any]], read: Callable[[str], list[Example]
     ]
 
 
-__all__ = ["derive", "keyword_rows", "pronoun_rows"]
+__all__ = ["derive", "keyword_rows", "pronoun_rows", "terms_of_title"]

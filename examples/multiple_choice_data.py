@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from derived_rows import derive
+from derived_rows import derive, terms_of_title
 from rewording import WORDINGS, Rewording, read_statement, sharing_no_word
 from sentiment_grammar import make_opinions
 from similarity_targets import SimilarityTeacher
@@ -104,10 +104,13 @@ def _with_soft_targets(mixture: list[Example], config: dict[str, Any], teacher: 
     similarity, rng = config["similarity"], random.Random(config["seed"])
     longest = similarity.get("longest_phrase", 80)
     # Bytes, because five Chinese characters say about as much as fifteen letters.
-    texts = list(dict.fromkeys(e["text"][:240] for e in mixture if len(e["text"].encode()) > 15))
+    shortest = similarity.get("shortest_text", 15)
+    texts = list(dict.fromkeys(e["text"][:240] for e in mixture if len(e["text"].encode()) > shortest))
     phrases = list(dict.fromkeys(o for e in mixture for o in e["options"] if len(o) <= longest))
     texts = rng.sample(texts, min(len(texts), similarity["examples"]))
     phrases = rng.sample(phrases, min(len(phrases), similarity["phrases"]))
+    titles = [e["text"] for e in mixture if e["source"] in similarity.get("titles", ())]
+    phrases = list(dict.fromkeys([*phrases, *(term for title in titles for term in terms_of_title(title))]))
     questions = WORDINGS[config["language"]].UNLABELLED_QUESTIONS
     unlabelled = teacher.unlabelled_examples(texts, phrases, questions, similarity["max_choices"], rng)
     if similarity["label_smoothing"]:

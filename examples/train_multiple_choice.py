@@ -106,6 +106,10 @@ def main() -> None:
     set_seed(config["seed"])
     model, tokenizer = load_backbone(arguments.backbone, config)
     train = build_mixture(arguments.data, config, arguments.teacher or arguments.backbone)
+    lengths = token_lengths(train, tokenizer)
+    if longest := config.get("max_length"):
+        train = [example for example, length in zip(train, lengths) if length <= longest]
+        lengths = [length for length in lengths if length <= longest]
     develop = held_out(arguments.data, config)
     print(f"{len(train)} training examples, {len(develop)} development examples of tasks that are not trained on")
 
@@ -131,7 +135,7 @@ def main() -> None:
         data_collator=collator,
         processing_class=tokenizer,
         compute_metrics=scores_by_source([example["source"] for example in develop]),
-        lengths=[math.ceil(length / ROUND_TO) * ROUND_TO for length in token_lengths(train, tokenizer)],
+        lengths=[math.ceil(length / ROUND_TO) * ROUND_TO for length in lengths],
         tokens_per_batch=config["tokens_per_batch"],
     )
     trainer.train(resume_from_checkpoint=arguments.resume or None)

@@ -7,7 +7,7 @@ Write the card of the Chinese model from the committed figures, the recipe and t
     python examples/write_chinese_card.py --sources ../shared/data/chinese/SOURCES.md ../shared/data/english/SOURCES.md
 
 Every number in the card comes from `evaluation_fewclue.json`, `evaluation_chinese_english.json`,
-`training_chinese.json` and `train_chinese_research.json` beside this file.
+`training_chinese.json` and the recipes that it names beside this file.
 """
 
 from __future__ import annotations
@@ -24,7 +24,6 @@ from package_model import TARGETS
 from write_model_card import read_sources, score, table
 
 HERE = Path(__file__).parent
-RECIPE = HERE / "train_chinese_research.json"
 NAME = "unimc-chinese-36m-research"
 
 TEXT = """
@@ -63,8 +62,8 @@ English, whole public test files (`examples/evaluation_chinese_english.json`):
 
 {runs}
 
-The recipe is `examples/train_chinese_research.json`, which extends `examples/train_chinese.json`. Sources that
-`SOURCES.md` marks as kin of a FewCLUE task are left out: {kin}.
+The recipes are in `examples/`. Sources that `SOURCES.md` marks as kin of a FewCLUE task are left out of all of them:
+{kin}.
 
 ## Sources
 
@@ -118,8 +117,9 @@ def main() -> None:
     parser.add_argument("--sources", type=Path, nargs=2, required=True, help="the Chinese and the English SOURCES.md")
     arguments = parser.parse_args()
 
-    recipe = read_recipe(RECIPE)
     training = json.loads((HERE / "training_chinese.json").read_text(encoding="utf-8"))
+    recipes = [read_recipe(HERE / run["recipe"])["sources"] for run in training["runs"].values()]
+    used = {name: max(recipe.get(name, 0) for recipe in recipes) for name in sorted(set().union(*recipes))}
     figures = json.loads((HERE / "evaluation_fewclue.json").read_text(encoding="utf-8"))
     english = json.loads((HERE / "evaluation_chinese_english.json").read_text(encoding="utf-8"))["classifiers"]
     target, _ = TARGETS["chinese"]
@@ -149,8 +149,8 @@ def main() -> None:
         ),
         kin=", ".join(KIN),
         sources=table(
-            ["source", "rows used", "licence as stated"],
-            [[name, f"{cap:,} of {licences[name][0]}", licences[name][1]] for name, cap in recipe["sources"].items()],
+            ["source", "rows used, at most", "licence as stated"],
+            [[name, f"{cap:,} of {licences[name][0]}", licences[name][1]] for name, cap in used.items()],
         ),
     )
     card_data = ModelCardData(

@@ -14,7 +14,7 @@ from unimc_hf.__main__ import main
 @pytest.fixture()
 def chinese_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A stand-in for the installed package: the same layout around a tiny model."""
-    folder = tmp_path / "unimc_hf_chinese"
+    folder = tmp_path / "unimc_hf_chinese_research"
     model = tiny_model("bert")
     model.config.language = "chinese"
     try:

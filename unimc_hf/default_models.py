@@ -7,7 +7,7 @@ from pathlib import Path
 
 DEFAULT_MODEL = str(Path(__file__).parent / "default_model")
 # A model folder that pip can install; see examples/chinese_model/README.md.
-CHINESE_PACKAGE = "unimc_hf_chinese"
+CHINESE_PACKAGE = "unimc_hf_chinese_research"
 
 
 def find_model(language: str) -> str:
