@@ -9,6 +9,7 @@ from transformers import pipeline
 import unimc_hf
 from unimc_hf import UniMCZeroShotPipeline, find_model
 from unimc_hf.__main__ import main
+from unimc_hf.default_models import CHINESE_PACKAGE
 
 
 @pytest.fixture()
@@ -66,3 +67,20 @@ def test_another_language_than_the_recorded_one_raises() -> None:
         UniMCZeroShotPipeline(tiny_model("bert"), tiny_tokenizer(), language="chinese")
     with pytest.raises(ValueError, match="`language` must be 'english' or 'chinese', got 'french'"):
         pipeline("unimc-zero-shot", language="french")
+
+
+def test_the_chinese_model_answers_in_both_languages() -> None:
+    folder = Path(__file__).parents[1] / "examples" / "chinese_model" / CHINESE_PACKAGE
+    assert (folder / "model.safetensors").stat().st_size <= 80_000_000
+    classify = pipeline("unimc-zero-shot", model=str(folder))
+    assert classify.model.config.language == "chinese"
+    news = classify(
+        "球队在加时赛中赢得了冠军。", candidate_labels=["体育", "财经", "科技"], question="下面新闻属于哪一个类别？"
+    )
+    assert news["labels"][0] == "体育"
+    assert classify("手机很好用，屏幕也清晰。", candidate_labels="好评，差评")["labels"][0] == "好评"
+    assert classify("The team won the final.", candidate_labels=["sports", "finance"])["labels"][0] == "sports"
+    # Full-width signs and digits are read as the usual ones; a traditional character is a word of its own.
+    full, half = (classify(text, candidate_labels=["电脑", "水果"]) for text in ("ＣＰＵ　１２核！", "CPU 12核!"))
+    assert full["scores"] == pytest.approx(half["scores"])
+    assert set(classify("新電腦", candidate_labels=["電腦", "电脑"])["labels"]) == {"電腦", "电脑"}

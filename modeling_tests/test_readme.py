@@ -131,3 +131,15 @@ def test_the_triangle_is_that_of_the_committed_figures() -> None:
             accuracies = [c["accuracy"] for c in figures["cells"] if c["method"] == method and c["shots"] == shots]
             row += f" {statistics.mean(accuracies):.3f} |" if accuracies else " - |"
         assert row in README
+
+
+def test_the_chinese_table_is_that_of_the_committed_figures() -> None:
+    figures = json.loads((ROOT / "examples" / "evaluation_fewclue.json").read_text(encoding="utf-8"))
+    published = json.loads((ROOT / "examples" / "published_fewclue.json").read_text(encoding="utf-8"))
+    page, tasks = (ROOT / "README.zh.md").read_text(encoding="utf-8"), published["tasks"]
+    ours = {"zero-shot": "UniMC unimc_hf_chinese_research", "few-shot": "UniMC unimc_hf_chinese_research, train"}
+    for setting, name in ours.items():
+        row = [100 * figures[setting][name]["tasks"][task]["accuracy"] for task in tasks]
+        for accuracies in (row, published[setting]["UniMC 110M"]):
+            cells = [f"{accuracy:.1f}" for accuracy in [*accuracies, statistics.mean(accuracies)]]
+            assert f"| {' | '.join(cells)} |" in page
