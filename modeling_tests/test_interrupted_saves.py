@@ -209,6 +209,16 @@ def test_what_is_saved_replaces_what_was_there(tmp_path: Path, pipelines: dict) 
     assert weights == {path.name for path in tmp_path.iterdir() if path.suffix in (".bin", ".safetensors")}
 
 
+@pytest.mark.parametrize("part", ["pipeline", "model"])
+def test_a_push_that_cannot_begin_removes_nothing(part: str, tmp_path: Path, pipelines: dict) -> None:
+    old = pipelines["old"](TEXTS, candidate_labels=LABELS)
+    pipelines["old"].save_pretrained(tmp_path)
+    new = pipelines["new"] if part == "pipeline" else pipelines["new"].model
+    with pytest.raises(OSError, match="offline"):  # as all tests are
+        new.save_pretrained(tmp_path, push_to_hub=True, repo_id="me/model")
+    assert answers(tmp_path) == old
+
+
 def test_an_adapter_is_saved_beside_the_weights(tmp_path: Path) -> None:
     peft = pytest.importorskip("peft")
     tiny_model("bert").save_pretrained(tmp_path)

@@ -25,7 +25,7 @@ from .masked_lm_head import MaskedLMHead
 from .option_encoder import encode
 from .option_losses import check_labels, option_prediction_loss, right_options
 from .option_structure import check_inputs, find_options, shift_options
-from .weight_files import check_complete, check_gap, check_weight_indices, remove_weights
+from .weight_files import check_complete, check_gap, check_weight_indices, make_room
 
 if TYPE_CHECKING:
     # Never run: so that these files count as imports of this one, and are copied with it when a model is saved.
@@ -180,7 +180,7 @@ class UniMCForMultipleChoice(PreTrainedModel):
     ) -> None:
         """As in transformers; weights that are there are removed first, so that a save that fails leaves no mix."""
         if is_main_process and not getattr(self, "_hf_peft_config_loaded", False):
-            remove_weights(save_directory, kwargs.get("variant"))
+            make_room(save_directory, **kwargs)
         super().save_pretrained(save_directory, is_main_process, *args, **kwargs)
 
     @torch.no_grad()

@@ -23,7 +23,7 @@ from .default_models import DEFAULT_MODEL, find_model
 from .pipeline_inputs import ClassificationRequest, RequestBuilder, check_flag, check_positive, check_threshold
 from .token_batches import token_batches
 from .tokenization_unimc import YES_NO_WORDS, UniMCTokenizer
-from .weight_files import remove_weights
+from .weight_files import make_room
 
 WINDOW = 512  # requests that are encoded and sorted together; a stream holds no more in memory,
 OPTIONS_PER_WINDOW = 65_536  # nor more options than these and one request's
@@ -303,7 +303,7 @@ class UniMCZeroShotPipeline(Pipeline):
             revision = getattr(config, "_commit_hash", None)
             model = type(model).from_pretrained(model.name_or_path, config=config, revision=revision or "main")
         # Weights last: until they are there, the folder does not load.
-        remove_weights(save_directory, kwargs.get("variant"))
+        make_room(save_directory, **kwargs)
         self.tokenizer.save_pretrained(save_directory, **kwargs)
         model.save_pretrained(save_directory, **kwargs)
 

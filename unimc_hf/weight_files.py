@@ -14,6 +14,8 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
+from huggingface_hub import create_repo
+
 # Numbers that a model may lack in its file whatever the file has: 1 GiB in float32.
 LARGEST_GAP = 2**28
 _PICKLE_OR_NOT = r"(model\.safetensors|pytorch_model\.bin)"
@@ -29,6 +31,20 @@ def remove_weights(folder: str | os.PathLike, variant: str | None = None) -> Non
         for pattern in (indices, weights):
             for name in filter(pattern.fullmatch, names):
                 Path(folder, name).unlink(missing_ok=True)  # another process may be saving, too
+
+
+def make_room(folder: str | os.PathLike, variant: str | None = None, push_to_hub: bool = False, **kwargs: Any) -> None:
+    """Remove the weights that a save would replace, but not before the repository to push to is known to be there.
+
+    Args:
+        folder: that `save_pretrained` writes to.
+        variant, push_to_hub: as `save_pretrained` takes them.
+        kwargs: its other arguments, of which `repo_id`, `token` and `private` are read.
+    """
+    if push_to_hub:
+        repo_id = kwargs.get("repo_id") or Path(folder).name
+        create_repo(repo_id, token=kwargs.get("token"), private=kwargs.get("private"), exist_ok=True)
+    remove_weights(folder, variant)
 
 
 def check_weight_indices(folder: str | os.PathLike) -> None:
@@ -76,4 +92,4 @@ def check_gap(model: Any, missing_keys: set[str]) -> None:
         )
 
 
-__all__ = ["check_complete", "check_gap", "check_weight_indices", "remove_weights"]
+__all__ = ["check_complete", "check_gap", "check_weight_indices", "make_room", "remove_weights"]
