@@ -172,6 +172,7 @@ def test_a_state_that_was_cut_is_reported(task: str, folder: Path) -> None:
         ({"state": "sky"}, "A request is a dict"),
         ([REQUEST, {"state": "sky", "questions": {}}], "`questions` must be a dict of at least one"),
         ({**REQUEST, "assets": {"img": "x.png"}}, "reads text only"),
+        ({**REQUEST, "assets": torch.ones(2)}, "reads text only"),
         ({"state": "a\udc00", "questions": QUESTIONS}, "`state` holds a lone surrogate"),
         ({"state": {"a": object()}, "questions": QUESTIONS}, "`state` holds a object"),
     ],

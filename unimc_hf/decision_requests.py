@@ -158,7 +158,9 @@ def parse_request(request: Any, language: str | None = None) -> DecisionRequest:
             raise ValueError(f"The request is not JSON ({error}); it looks like {REQUEST_EXAMPLE}.") from None
     if not isinstance(request, Mapping) or "state" not in request or "questions" not in request:
         raise ValueError(f"A request is a dict, or its JSON, with `state` and `questions`, e.g. {REQUEST_EXAMPLE}.")
-    if request.get("assets"):
+    assets = request.get("assets")
+    # An array that came in place of JSON has no truth value.
+    if assets is not None and not (isinstance(assets, (Mapping, list)) and not assets):
         raise ValueError("`assets`: UniMC reads text only, no images.")
     state = _as_text("state", request["state"])
     return DecisionRequest(state, parse_questions(request["questions"], language))
