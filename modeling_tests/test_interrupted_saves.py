@@ -15,6 +15,7 @@ import pytest
 import torch
 from tiny_models import tiny_config, tiny_model, tiny_tokenizer
 from transformers import modeling_utils, pipeline
+from transformers.integrations.peft import MIN_PEFT_VERSION
 
 from unimc_hf import UniMCForMultipleChoice, UniMCZeroShotPipeline
 
@@ -220,7 +221,7 @@ def test_a_push_that_cannot_begin_removes_nothing(part: str, tmp_path: Path, pip
 
 
 def test_an_adapter_is_saved_beside_the_weights(tmp_path: Path) -> None:
-    peft = pytest.importorskip("peft")
+    peft = pytest.importorskip("peft", minversion=MIN_PEFT_VERSION)  # what transformers' `add_adapter` takes
     tiny_model("bert").save_pretrained(tmp_path)
     model = UniMCForMultipleChoice.from_pretrained(tmp_path)
     model.add_adapter(peft.LoraConfig(target_modules=["query"]))

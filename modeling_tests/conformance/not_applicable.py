@@ -15,6 +15,7 @@ NOT_APPLICABLE = {
     "*::test_model_rope_*": "tests the rotary positions of a decoder's base class; ModernBERT's are transformers' own",
     "*::test_causal_lm_loss_honors_shift_labels": "UniMC is no decoder",
     "*::test_encoder_decoder_loss_no_double_shift": "UniMC is no encoder-decoder",
+    "*::test_bc_cache_name_forward": "UniMC has one forward pass, so no cache of keys and values to take",
     "*::test_model_base_model_prefix": "checks generative models only",
     "*::test_moe_models_record_router_logits": "no supported backbone has experts",
     "*::test_output_router_logits_from_config": "no supported backbone has experts",
