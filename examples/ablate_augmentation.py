@@ -29,10 +29,10 @@ import torch
 from transformers import TrainingArguments, set_seed
 
 from unimc_hf import DEFAULT_MODEL, DataCollatorForUniMC, UniMCForMultipleChoice, UniMCTokenizer, UniMCZeroShotPipeline
-from unimc_hf.data_collator_unimc import add_distractors
-from unimc_hf.evaluation_unimc import unimc_classifier
-from unimc_hf.jsonl_examples import Example, read_jsonl
-from unimc_hf.trainer_unimc import UniMCTrainer
+from unimc_hf.evaluation.classifiers import unimc_classifier
+from unimc_hf.evaluation.jsonl_examples import Example, read_jsonl
+from unimc_hf.training.data_collator import add_distractors
+from unimc_hf.training.trainer import UniMCTrainer
 
 WORDINGS = ("{}", "{}", "about {}", "This is {}.", "It has to do with {}.")
 

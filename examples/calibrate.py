@@ -26,9 +26,9 @@ from multiple_choice_data import held_out, read_recipe
 from transformers import pipeline
 
 import unimc_hf  # noqa: F401  # registers the pipeline
-from unimc_hf.calibration_unimc import Calibration, ScoredDataSets, fit_calibration, score_data_sets
-from unimc_hf.evaluation_unimc import calibration_bins, calibration_error
-from unimc_hf.jsonl_examples import Example
+from unimc_hf.evaluation.calibration import Calibration, ScoredDataSets, fit_calibration, score_data_sets
+from unimc_hf.evaluation.jsonl_examples import Example
+from unimc_hf.evaluation.metrics import calibration_bins, calibration_error
 
 Points = dict[str, list[tuple[float, bool]]]
 

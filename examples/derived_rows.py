@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from unimc_hf.jsonl_examples import Example
+from unimc_hf.evaluation.jsonl_examples import Example
 
 KEYWORD_WORDINGS = [
     ("可以使用{}概括摘要", "不能使用{}概括摘要"),

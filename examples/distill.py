@@ -31,10 +31,10 @@ from transformers.utils import logging
 
 from unimc_hf import DEFAULT_MODEL, DataCollatorForUniMC, UniMCForMultipleChoice, UniMCTokenizer, UniMCZeroShotPipeline
 from unimc_hf.__main__ import format_table
-from unimc_hf.calibration_unimc import Calibration, score_data_sets
-from unimc_hf.evaluation_unimc import unimc_classifier
-from unimc_hf.jsonl_examples import Example, read_jsonl
-from unimc_hf.trainer_unimc import UniMCTrainer
+from unimc_hf.evaluation.calibration import Calibration, score_data_sets
+from unimc_hf.evaluation.classifiers import unimc_classifier
+from unimc_hf.evaluation.jsonl_examples import Example, read_jsonl
+from unimc_hf.training.trainer import UniMCTrainer
 
 
 def with_fewer_layers(model: UniMCForMultipleChoice, layers: int) -> UniMCForMultipleChoice:

@@ -33,15 +33,14 @@ from transformers.utils import logging
 
 import unimc_hf
 from unimc_hf.__main__ import format_table
-from unimc_hf.evaluation_unimc import (
-    Classifier,
+from unimc_hf.evaluation.classifiers import (
     cosine_classifier,
-    evaluate,
     majority_classifier,
     unimc_classifier,
     zero_shot_classifier,
 )
-from unimc_hf.jsonl_examples import read_jsonl
+from unimc_hf.evaluation.jsonl_examples import read_jsonl
+from unimc_hf.evaluation.metrics import Classifier, evaluate
 
 
 def classifiers(arguments: argparse.Namespace) -> Iterator[tuple[str, int, Classifier]]:

@@ -34,15 +34,10 @@ from transformers import AutoModel, AutoTokenizer, TrainingArguments, pipeline
 from transformers.utils import logging
 
 from unimc_hf import DataCollatorForUniMC, UniMCForMultipleChoice, UniMCTokenizer, find_model
-from unimc_hf.evaluation_unimc import (
-    Classifier,
-    cosine_classifier,
-    evaluate,
-    majority_classifier,
-    unimc_classifier,
-)
-from unimc_hf.jsonl_examples import Example, read_jsonl
-from unimc_hf.trainer_unimc import UniMCTrainer
+from unimc_hf.evaluation.classifiers import cosine_classifier, majority_classifier, unimc_classifier
+from unimc_hf.evaluation.jsonl_examples import Example, read_jsonl
+from unimc_hf.evaluation.metrics import Classifier, evaluate
+from unimc_hf.training.trainer import UniMCTrainer
 
 PUBLISHED = json.loads((Path(__file__).parent / "published_fewclue.json").read_text(encoding="utf-8"))
 TASKS: list[str] = PUBLISHED["tasks"]

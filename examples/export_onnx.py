@@ -8,7 +8,7 @@ Export a UniMC model to ONNX, with any number of texts, tokens and options, and 
     python examples/export_onnx.py /tmp/unimc-onnx
     python examples/export_onnx.py /tmp/unimc-onnx --int8
 
-Without `--model` it is the model inside the package. `unimc_hf.onnx_unimc.onnx_pipeline` reads the folder. `--int8`
+Without `--model` it is the model inside the package. `unimc_hf.deployment.onnx_model.onnx_pipeline` reads the folder. `--int8`
 also writes `model.int8.onnx`, whose matrices are 8-bit integers; how much of the answers changes is printed.
 """
 
@@ -22,7 +22,7 @@ from transformers import pipeline
 
 import unimc_hf
 from unimc_hf import UniMCForMultipleChoice, UniMCTokenizer
-from unimc_hf.onnx_unimc import INPUT_NAMES, onnx_pipeline
+from unimc_hf.deployment.onnx_model import INPUT_NAMES, onnx_pipeline
 from unimc_hf.pipeline_unimc import scores_in_order
 
 TEXTS = ["Stocks fell sharply.", "The home team won in extra time.", "It will rain all week. " * 30]

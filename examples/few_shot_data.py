@@ -10,8 +10,8 @@ import random
 from dataclasses import dataclass
 from pathlib import Path
 
-from unimc_hf.evaluation_unimc import has_fixed_labels, option_classes
-from unimc_hf.jsonl_examples import Example, read_jsonl
+from unimc_hf.evaluation.jsonl_examples import Example, read_jsonl
+from unimc_hf.evaluation.metrics import has_fixed_labels, option_classes
 
 ALL = "all"  # instead of a number of shots: the whole pool, which for FewCLUE is the published few-shot sample
 

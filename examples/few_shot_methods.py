@@ -27,8 +27,9 @@ from transformers import (
 
 import unimc_hf
 from unimc_hf import UniMCZeroShotPipeline
-from unimc_hf.evaluation_unimc import Classifier, unimc_classifier
-from unimc_hf.jsonl_examples import Example
+from unimc_hf.evaluation.classifiers import unimc_classifier
+from unimc_hf.evaluation.jsonl_examples import Example
+from unimc_hf.evaluation.metrics import Classifier
 
 ATTEMPTS = 3  # trainings before a collapsed few-shot run gives up, each with half the learning rate
 PROBE = 200  # training examples by which a collapse is told

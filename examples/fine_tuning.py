@@ -11,11 +11,11 @@ from train_multiple_choice import load_backbone
 from transformers import EvalPrediction, Trainer, TrainingArguments
 
 from unimc_hf import DataCollatorForUniMC, UniMCConfig, UniMCForMultipleChoice, UniMCTokenizer
-from unimc_hf.calibration_unimc import Calibration
-from unimc_hf.evaluation_unimc import option_metrics
-from unimc_hf.jsonl_examples import Example
+from unimc_hf.evaluation.calibration import Calibration
+from unimc_hf.evaluation.jsonl_examples import Example
+from unimc_hf.evaluation.metrics import option_metrics
 from unimc_hf.pipeline_unimc import is_fast_in_bfloat16
-from unimc_hf.trainer_unimc import UniMCTrainer, check_training_arguments
+from unimc_hf.training.trainer import UniMCTrainer, check_training_arguments
 
 
 def training_dtype(name: str = "auto") -> str:

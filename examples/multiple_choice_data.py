@@ -22,7 +22,7 @@ from similarity_targets import SimilarityTeacher
 from text_overlap import without_texts_of
 
 from unimc_hf import UniMCTokenizer
-from unimc_hf.jsonl_examples import Example, read_jsonl
+from unimc_hf.evaluation.jsonl_examples import Example, read_jsonl
 
 # Tasks whose rows have options of their own, so that right answers of other rows are wrong ones here.
 OWN_OPTIONS = ("mcqa", "multiple_choice", "cloze")

@@ -12,9 +12,9 @@ from typing import Any
 import wordings
 import wordings_chinese
 
-from unimc_hf.data_collator_unimc import add_distractors
-from unimc_hf.jsonl_examples import Example
-from unimc_hf.task_templates import BLANK, move_clause_into_options
+from unimc_hf.evaluation.jsonl_examples import Example
+from unimc_hf.evaluation.task_templates import BLANK, move_clause_into_options
+from unimc_hf.training.data_collator import add_distractors
 
 WORDINGS: dict[str, Any] = {"english": wordings, "chinese": wordings_chinese}
 # What options of any source mean; what they become is worded in one language.

@@ -36,8 +36,8 @@ from transformers import EarlyStoppingCallback, HfArgumentParser, TrainingArgume
 
 import unimc_hf
 from unimc_hf import UniMCConfig
-from unimc_hf.classification_examples import classification_examples
-from unimc_hf.jsonl_examples import Example, read_jsonl
+from unimc_hf.evaluation.classification_examples import classification_examples
+from unimc_hf.evaluation.jsonl_examples import Example, read_jsonl
 
 
 @dataclass

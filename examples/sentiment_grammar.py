@@ -13,7 +13,7 @@ import re
 from dataclasses import dataclass
 from functools import cache
 
-from unimc_hf.jsonl_examples import Example
+from unimc_hf.evaluation.jsonl_examples import Example
 
 
 @dataclass(frozen=True)

@@ -23,8 +23,8 @@ from pathlib import Path
 import torch
 from transformers import AutoModel, AutoTokenizer
 
-from unimc_hf.evaluation_unimc import embed
-from unimc_hf.jsonl_examples import Example, read_jsonl
+from unimc_hf.evaluation.classifiers import embed
+from unimc_hf.evaluation.jsonl_examples import Example, read_jsonl
 
 
 class SimilarityTeacher:

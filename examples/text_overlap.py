@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from unimc_hf.jsonl_examples import Example
-from unimc_hf.task_templates import BLANK
+from unimc_hf.evaluation.jsonl_examples import Example
+from unimc_hf.evaluation.task_templates import BLANK
 
 SPAN = 14
 

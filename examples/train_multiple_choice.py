@@ -30,7 +30,8 @@ from sklearn.metrics import f1_score
 from transformers import EvalPrediction, TrainingArguments, set_seed
 
 from unimc_hf import DataCollatorForUniMC, UniMCForMultipleChoice, UniMCTokenizer
-from unimc_hf.trainer_unimc import TokenBudgetBatchSampler, UniMCTrainer
+from unimc_hf.training.token_batch_sampler import TokenBudgetBatchSampler
+from unimc_hf.training.trainer import UniMCTrainer
 
 # Lengths are multiples of it, so that matrix shapes come again: every new one costs a CPU some milliseconds.
 ROUND_TO = 8

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from tiny_models import BLOCK_FAMILIES, FAMILIES, ORDER_INVARIANT_FAMILIES, WORDS, tiny_model, tiny_tokenizer
 
 from unimc_hf import UniMCForMultipleChoice, UniMCZeroShotPipeline
-from unimc_hf.option_blocks import build_option_blocks, option_blocks_if_cheaper
+from unimc_hf.option_attention import build_option_blocks, option_blocks_if_cheaper
 
 TOLERANCE = 2e-5  # float32 sums in another order, on logits of about 1
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
+from handler import EndpointHandler
 from hostile_inputs import (
     ANSWERED,
     PYTHON_SURFACES,
@@ -41,8 +42,7 @@ from hostile_values import (
 from hypothesis import strategies as st
 
 from unimc_hf.__main__ import main
-from unimc_hf.classify_file import classify_file
-from unimc_hf.handler import EndpointHandler
+from unimc_hf.command_line.classify_file import classify_file
 
 
 @cache

@@ -10,7 +10,7 @@ from tiny_models import tiny_model, tiny_tokenizer
 from transformers import pipeline
 
 from unimc_hf import UniMCConfig, UniMCZeroShotPipeline
-from unimc_hf.calibration_unimc import Calibration, ScoredExample, calibrate, fit_calibration, score_data_sets
+from unimc_hf.evaluation.calibration import Calibration, ScoredExample, calibrate, fit_calibration, score_data_sets
 
 LABELS = ["red", "blue", "dog"]
 

@@ -103,7 +103,7 @@ def test_commas_of_either_width_separate_labels(classify: UniMCZeroShotPipeline)
 def test_a_hundred_and_nineteen_options_are_one_forward_pass_and_none_is_cut(
     classify: UniMCZeroShotPipeline, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from unimc_hf.task_templates import FEWCLUE
+    from unimc_hf.evaluation.task_templates import FEWCLUE
 
     row = {"sentence": "这款应用" * 300, "label_des": "公共交通"}
     example = FEWCLUE["iflytek"](row)

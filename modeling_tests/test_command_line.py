@@ -13,7 +13,7 @@ from tiny_models import tiny_model, tiny_tokenizer
 
 from unimc_hf import UniMCZeroShotPipeline
 from unimc_hf.__main__ import format_table, main
-from unimc_hf.classify_file import classify_file
+from unimc_hf.command_line.classify_file import classify_file
 
 LABELS = ["sports", "business"]
 Run = Callable[..., int]

@@ -12,8 +12,9 @@ from transformers import pipeline
 
 import unimc_hf
 from unimc_hf.__main__ import EXAMPLES, format_table, main
-from unimc_hf.evaluation_unimc import evaluate, unimc_classifier
-from unimc_hf.jsonl_examples import read_jsonl
+from unimc_hf.evaluation.classifiers import unimc_classifier
+from unimc_hf.evaluation.jsonl_examples import read_jsonl
+from unimc_hf.evaluation.metrics import evaluate
 
 FOLDER = Path(unimc_hf.DEFAULT_MODEL)
 

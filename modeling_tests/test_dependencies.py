@@ -101,7 +101,7 @@ assert importlib.util.find_spec("pytest") is None and importlib.util.find_spec("
 
 import unimc_hf
 from transformers import pipeline
-from unimc_hf.verify_code import verify_repository
+from unimc_hf.command_line.verify import verify_repository
 
 classify = pipeline("unimc-zero-shot")
 assert classify("Stocks fell sharply.", candidate_labels=["sports", "business"])["labels"][0] == "business"

@@ -13,8 +13,8 @@ from train_tiny import make_examples
 from transformers import TrainingArguments
 
 from unimc_hf import DataCollatorForUniMC, UniMCForMultipleChoice, UniMCZeroShotPipeline
-from unimc_hf.evaluation_unimc import unimc_classifier
-from unimc_hf.trainer_unimc import UniMCTrainer
+from unimc_hf.evaluation.classifiers import unimc_classifier
+from unimc_hf.training.trainer import UniMCTrainer
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 sys.path.insert(0, str(EXAMPLES))

@@ -13,7 +13,7 @@ from tiny_models import tiny_tokenizer
 from train_tiny import make_examples, train
 
 from unimc_hf import DataCollatorForUniMC
-from unimc_hf.trainer_unimc import TokenBudgetBatchSampler
+from unimc_hf.training.token_batch_sampler import TokenBudgetBatchSampler
 
 # Batches of 150 tokens are five: on two processes the last one is halved. Three steps are an epoch.
 FILLED = {"tokens_per_batch": 150, "num_train_epochs": 2}

@@ -9,8 +9,9 @@ import pytest
 from tiny_models import tiny_model, tiny_tokenizer
 
 from unimc_hf import UniMCZeroShotPipeline
-from unimc_hf.evaluation_unimc import calibration_error, evaluate, majority_classifier, unimc_classifier
-from unimc_hf.jsonl_examples import read_jsonl
+from unimc_hf.evaluation.classifiers import majority_classifier, unimc_classifier
+from unimc_hf.evaluation.jsonl_examples import read_jsonl
+from unimc_hf.evaluation.metrics import calibration_error, evaluate
 
 ROW = {"passage": "sky", "question": "what", "options": ["red", "blue"], "label": 1, "task": "topic", "source": "x"}
 EXAMPLES = [{"text": "sky", "text_pair": "", "question": "", "options": ["red", "blue"], "label": i} for i in (0, 1, 1)]

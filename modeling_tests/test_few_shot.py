@@ -14,7 +14,8 @@ import torch
 from tiny_models import tiny_config, tiny_tokenizer
 from transformers import PreTrainedTokenizerFast, set_seed
 
-from unimc_hf import UniMCForMultipleChoice, UniMCZeroShotPipeline, evaluation_unimc
+from unimc_hf import UniMCForMultipleChoice, UniMCZeroShotPipeline
+from unimc_hf.evaluation import metrics
 
 LABELS = ["sports", "business", "music"]
 WORDS = {0: ["team", "game", "won"], 1: ["stock", "fell", "rose"], 2: ["song", "play", "sun"]}
@@ -51,7 +52,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
 @pytest.fixture(autouse=True)
 def few_bootstrap_samples(monkeypatch: pytest.MonkeyPatch) -> None:
     """Intervals are not what is tested here, and take longer than a tiny model."""
-    monkeypatch.setattr(evaluation_unimc, "BOOTSTRAP_SAMPLES", 20)
+    monkeypatch.setattr(metrics, "BOOTSTRAP_SAMPLES", 20)
 
 
 # -- sampling ----------------------------------------------------------------------------------------------------------

@@ -143,7 +143,7 @@ def test_weights_that_are_no_numbers(folder: Path, value: float) -> None:
     request = {"state": "sky", "questions": {"q": {"type": "noul", "instructions": "blue"}}}
     with pytest.raises(ValueError, match="`model` gave a score that is no number"):
         UniMCDecisionPipeline(model, tokenizer, device="cpu")(request)
-    decision_model = pytest.importorskip("unimc_hf.decision_model", reason="transformers has no decision pipeline")
+    decision_model = pytest.importorskip("unimc_hf.decision", reason="transformers has no decision pipeline")
     model = decision_model.UniMCForDecision.from_pretrained(folder)
     [(batch, questions)] = model.decision_config.prepare_inputs(request, tokenizer)
     assert questions == list(parse_request(request, "english").questions)

@@ -9,7 +9,7 @@ from transformers import pipeline
 import unimc_hf
 from unimc_hf import UniMCZeroShotPipeline, find_model
 from unimc_hf.__main__ import main
-from unimc_hf.default_models import CHINESE_PACKAGE
+from unimc_hf.loading.installed_models import CHINESE_PACKAGE
 
 
 @pytest.fixture()
@@ -56,7 +56,7 @@ def test_where_it_is_not_installed_the_error_says_how(chinese_package: Path, is_
 
 
 def test_the_command_says_it_too(capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("unimc_hf.default_models.CHINESE_PACKAGE", "unimc_hf_of_no_language")
+    monkeypatch.setattr("unimc_hf.loading.installed_models.CHINESE_PACKAGE", "unimc_hf_of_no_language")
     assert main(["球队赢了。", "--labels", "体育", "财经", "--language", "chinese"]) == 2
     error = capsys.readouterr().err
     assert error.startswith("unimc_hf: the model cannot be loaded: language=") and "is not installed." in error

@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from tiny_models import FAMILIES, ORDER_INVARIANT_FAMILIES, tiny_model, tiny_tokenizer
 
 from unimc_hf import UniMCZeroShotPipeline
-from unimc_hf.onnx_unimc import OnnxUniMC, onnx_pipeline
+from unimc_hf.deployment.onnx_model import OnnxUniMC, onnx_pipeline
 
 pytest.importorskip("onnxruntime", reason='needs `pip install -e ".[onnx]"`')
 pytest.importorskip("onnxscript", reason='needs `pip install -e ".[onnx]"`')

@@ -6,8 +6,7 @@ import torch
 from tiny_models import BLOCK_FAMILIES, FAMILIES, tiny_config, tiny_model, tiny_tokenizer
 
 from unimc_hf import UniMCForMultipleChoice
-from unimc_hf.attention_unimc import NAME
-from unimc_hf.option_blocks import build_option_blocks, option_blocks_if_cheaper
+from unimc_hf.option_attention import NAME, build_option_blocks, option_blocks_if_cheaper
 
 
 def menu(num_choices: int) -> list[str]:
@@ -66,7 +65,7 @@ def test_only_long_menus_get_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     assert option_blocks_if_cheaper(long["option_ids"], long["attention_mask"]) is not None
     seen = []
     model = tiny_model("bert", NAME)
-    monkeypatch.setattr("unimc_hf.attention_unimc._by_blocks", lambda *args: seen.append(args) or args[0])
+    monkeypatch.setattr("unimc_hf.option_attention._by_blocks", lambda *args: seen.append(args) or args[0])
     with torch.no_grad():
         model(**short)
         assert not seen

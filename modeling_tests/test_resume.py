@@ -11,7 +11,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from unimc_hf.trainer_unimc import last_complete_checkpoint
+from unimc_hf.training.checkpoints import last_complete_checkpoint
 
 # Dropout, masking and distractors draw numbers; steps 1 to 4 are the first epoch.
 SETTINGS = {

@@ -17,8 +17,8 @@ from tiny_models import tiny_config, tiny_tokenizer
 from transformers import EvalPrediction, pipeline, set_seed
 
 from unimc_hf import UniMCForMultipleChoice, UniMCZeroShotPipeline
-from unimc_hf.classification_examples import classification_examples
-from unimc_hf.evaluation_unimc import option_metrics
+from unimc_hf.evaluation.classification_examples import classification_examples
+from unimc_hf.evaluation.metrics import option_metrics
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 REVIEWS = [("good film", 1), ("great play", 1), ("bad film", 0), ("terrible play", 0)]

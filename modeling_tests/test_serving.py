@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from handler import EndpointHandler
 from tiny_models import WORDS, tiny_model, tiny_tokenizer
 
 from unimc_hf import UniMCDecisionPipeline, UniMCZeroShotPipeline
-from unimc_hf.handler import EndpointHandler
 
 sys.path.append(str(Path(__file__).parents[1] / "examples" / "benchmark"))
 LABELS = ["sports", "business", "red car"]

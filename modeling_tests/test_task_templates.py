@@ -6,8 +6,8 @@ import pytest
 from tiny_models import SHARED, needs_shared, tiny_model, tiny_tokenizer
 
 from unimc_hf import DataCollatorForUniMC, UniMCZeroShotPipeline
-from unimc_hf.jsonl_examples import read_jsonl
-from unimc_hf.task_templates import TASK_TEMPLATES, TaskTemplate, move_clause_into_options
+from unimc_hf.evaluation.jsonl_examples import read_jsonl
+from unimc_hf.evaluation.task_templates import TASK_TEMPLATES, TaskTemplate, move_clause_into_options
 
 # Rows in the columns of FewCLUE's release, written for this test.
 FEWCLUE_ROWS = {

@@ -13,8 +13,10 @@ from tiny_models import tiny_config, tiny_tokenizer
 from transformers import Trainer, TrainingArguments, set_seed
 
 from unimc_hf import DataCollatorForUniMC, UniMCForMultipleChoice
-from unimc_hf.data_collator_unimc import add_distractors
-from unimc_hf.trainer_unimc import MasterWeightAdamW, TokenBudgetBatchSampler, UniMCTrainer
+from unimc_hf.training.data_collator import add_distractors
+from unimc_hf.training.master_weights import MasterWeightAdamW
+from unimc_hf.training.token_batch_sampler import TokenBudgetBatchSampler
+from unimc_hf.training.trainer import UniMCTrainer
 
 EXAMPLES = [
     {"text": f"{a} {b}", "options": ["sports", "business", "music"][: 2 + i % 2], "label": i % 2, "question": "what"}
@@ -224,7 +226,7 @@ def test_master_weights_add_up_what_bfloat16_would_lose() -> None:
 
 KEPT = """
 import psutil, torch
-from unimc_hf.freed_memory import keep_freed_memory
+from unimc_hf.training.freed_memory import keep_freed_memory
 def left(size):
     before = psutil.Process().memory_info().rss
     tensor = torch.ones(size, dtype=torch.uint8)
@@ -246,7 +248,7 @@ def test_freed_memory_is_kept_and_used_again() -> None:
 
 def test_training_on_a_cpu_keeps_freed_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     calls = []
-    monkeypatch.setattr("unimc_hf.trainer_unimc.keep_freed_memory", lambda: calls.append(True))
+    monkeypatch.setattr("unimc_hf.training.trainer.keep_freed_memory", lambda: calls.append(True))
     collator = DataCollatorForUniMC(tiny_tokenizer())
     model = UniMCForMultipleChoice(tiny_config("bert"))
     trainer = UniMCTrainer(model, arguments(tmp_path, max_steps=1), collator, EXAMPLES)

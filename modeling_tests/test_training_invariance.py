@@ -22,8 +22,8 @@ from hypothesis import strategies as st
 from tiny_models import tiny_tokenizer
 
 from unimc_hf import DataCollatorForUniMC
-from unimc_hf.classification_examples import classification_examples
-from unimc_hf.evaluation_unimc import option_metrics
+from unimc_hf.evaluation.classification_examples import classification_examples
+from unimc_hf.evaluation.metrics import option_metrics
 
 
 def training_step(family: str, attention: str, batch: dict[str, torch.Tensor]) -> tuple[torch.Tensor, list]:
@@ -53,7 +53,7 @@ def test_a_step_is_the_same_on_every_attention_path(
     batch = DataCollatorForUniMC(tokenizer, mlm=mlm, seed=data.draw(st.integers(0, 99)))(examples)
     at_once = data.draw(st.sampled_from([1, 2**26]))  # options block by block, or all together
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr("unimc_hf.attention_unimc.SCORES_AT_ONCE", at_once)
+        patched.setattr("unimc_hf.option_attention.SCORES_AT_ONCE", at_once)
         assert_same_step(training_step(family, attention, batch), training_step(family, "eager", batch))
 
 

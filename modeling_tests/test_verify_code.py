@@ -12,8 +12,8 @@ from saved_folders import edit
 from tiny_models import tiny_tokenizer
 
 from unimc_hf import DEFAULT_MODEL, __version__
-from unimc_hf.code_manifest import CODE_MANIFEST, sha256
-from unimc_hf.verify_code import main, verify_folder
+from unimc_hf.command_line.verify import main, verify_folder
+from unimc_hf.saved_files import CODE_MANIFEST, sha256
 
 
 def problems(folder: Path) -> set[tuple[str, str]]:

@@ -4,7 +4,7 @@ import pytest
 from tiny_models import tiny_model, tiny_tokenizer
 
 from unimc_hf import UniMCZeroShotPipeline
-from unimc_hf.word_occlusion import find_words, word_effects
+from unimc_hf.evaluation.word_occlusion import find_words, word_effects
 
 LABELS = ["sports", "business", "red car"]
 

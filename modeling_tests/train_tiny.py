@@ -20,7 +20,7 @@ from tiny_models import tiny_config, tiny_tokenizer
 from transformers import TrainerCallback, TrainingArguments, set_seed
 
 from unimc_hf import DataCollatorForUniMC, UniMCForMultipleChoice
-from unimc_hf.trainer_unimc import UniMCTrainer
+from unimc_hf.training.trainer import UniMCTrainer
 
 WORDS = "sky sun rain car train road city house tree dog cat game team stocks music".split()
 OPTIONS = ["sports", "business", "music", "science", "politics", "health"]

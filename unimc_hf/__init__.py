@@ -9,13 +9,20 @@ from transformers import AutoConfig, AutoModel, AutoModelForMultipleChoice, Auto
 from transformers.pipelines import PIPELINE_REGISTRY
 
 from .configuration_unimc import UniMCConfig
-from .data_collator_unimc import DataCollatorForUniMC
-from .decision_unimc import UniMCDecisionPipeline
-from .default_models import DEFAULT_MODEL, find_model
+from .decision import UniMCDecisionPipeline, UniMCForDecision
+from .loading.installed_models import DEFAULT_MODEL, find_model, model_of_language
+from .loading.untrusted_files import check_gap, check_weight_indices
 from .modeling_unimc import UniMCForMultipleChoice, UniMCOutput
 from .pipeline_unimc import UniMCZeroShotPipeline
+from .saved_files import __version__
 from .tokenization_unimc import UniMCTokenizer
-from .version import __version__
+from .training import attention as attention  # registers itself
+from .training.data_collator import DataCollatorForUniMC
+
+# What the files that travel with a model leave to the installed package.
+UniMCForMultipleChoice.check_folder = staticmethod(check_weight_indices)
+UniMCForMultipleChoice.check_gap = check_gap
+UniMCZeroShotPipeline.model_of_language = staticmethod(model_of_language)
 
 AutoConfig.register(UniMCConfig.model_type, UniMCConfig, exist_ok=True)
 AutoTokenizer.register(UniMCConfig, fast_tokenizer_class=UniMCTokenizer, exist_ok=True)
@@ -36,8 +43,6 @@ try:
 except ImportError:  # before 5.23
     pass
 else:
-    from .decision_model import UniMCForDecision
-
     AutoModelForDecision.register(UniMCConfig, UniMCForDecision, exist_ok=True)
 
 __all__ = [

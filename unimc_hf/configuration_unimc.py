@@ -1,4 +1,4 @@
-"""`UniMCConfig`: which masked language model is inside, and which two words mean right and wrong.
+"""`UniMCConfig`: which masked language model is inside, and which two words mean right and wrong. Read first.
 
 A UniMC model adds no parameter to its backbone, so its configuration is the backbone's own configuration
 (`text_config`) plus two token ids. A plain masked-LM repository (`"model_type": "bert"`, ...) is read as a UniMC
@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from transformers import AutoConfig, PreTrainedConfig
 
-from .code_manifest import write_code_manifest
+from .saved_files import write_code
 
 # Encoders whose only sense of order is `position_ids`, so that permuting the options permutes the scores exactly.
 ORDER_INVARIANT_MODEL_TYPES = (
@@ -51,7 +51,7 @@ AUTO_MAP = {
     "AutoConfig": "configuration_unimc.UniMCConfig",
     "AutoModel": "modeling_unimc.UniMCForMultipleChoice",
     "AutoModelForMultipleChoice": "modeling_unimc.UniMCForMultipleChoice",
-    "AutoModelForDecision": "decision_model.UniMCForDecision",  # what pipeline("decision") loads, from 5.23 on
+    "AutoModelForDecision": "decision.UniMCForDecision",  # what pipeline("decision") loads, from 5.23 on
     "AutoTokenizer": ["tokenization_unimc.UniMCTokenizer", None],
 }
 CUSTOM_PIPELINES = {
@@ -88,7 +88,7 @@ class UniMCConfig(PreTrainedConfig):
             et al. 2017). Above 1, scores are less sure of themselves; which option is best stays.
         sigmoid_scale (`float`, *optional*, defaults to 1.0), sigmoid_bias (`float`, *optional*, defaults to 0.0):
             With `multi_label=True` the pipeline's score is `sigmoid(sigmoid_scale * (yes - no) + sigmoid_bias)`
-            (Platt scaling). All three are fitted by [`~unimc_hf.calibration_unimc.calibrate`].
+            (Platt scaling). All three are fitted by [`~unimc_hf.evaluation.calibration.calibrate`].
         prefer_bfloat16 (`bool`, *optional*, defaults to `False`):
             Whether the pipeline may run a model saved in float32 in bfloat16, on CPUs that have instructions for it
             and where its user asks for no `dtype`. For publishers who have measured that the answers stay.
@@ -230,8 +230,8 @@ class UniMCConfig(PreTrainedConfig):
         return {**super().to_dict(), "auto_map": dict(AUTO_MAP), "custom_pipelines": dict(CUSTOM_PIPELINES)}
 
     def save_pretrained(self, save_directory: str | os.PathLike, *args: Any, **kwargs: Any) -> None:
-        """As in transformers. A model saves it after its code and before an upload: the moment for the manifest."""
-        write_code_manifest(save_directory)
+        """As in transformers, and the code beside it. A model saves its configuration before an upload."""
+        write_code(save_directory, self.name_or_path, getattr(self, "_commit_hash", None))
         super().save_pretrained(save_directory, *args, **kwargs)
 
     @classmethod

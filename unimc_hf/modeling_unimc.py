@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import nn
@@ -18,21 +18,13 @@ from transformers import MODEL_FOR_MASKED_LM_MAPPING, PreTrainedConfig, PreTrain
 from transformers.modeling_outputs import ModelOutput
 from transformers.utils import can_return_tuple, logging
 
-from .attention_unimc import NAME as UNIMC_ATTENTION
 from .configuration_unimc import UniMCConfig, nest_config_dict
-from .deberta_encoder import accept_mask_per_pair
 from .masked_lm_head import MaskedLMHead
-from .option_encoder import encode
+from .option_attention import NAME as UNIMC_ATTENTION
+from .option_encoder import accept_mask_per_pair, encode
 from .option_losses import check_labels, option_prediction_loss, right_options
 from .option_structure import check_inputs, find_options, shift_options
-from .weight_files import check_complete, check_gap, check_weight_indices, make_room
-
-if TYPE_CHECKING:
-    # Never run: so that these files count as imports of this one, and are copied with it when a model is saved.
-    from .decision_model import UniMCForDecision  # noqa: F401
-    from .decision_unimc import UniMCDecisionPipeline  # noqa: F401
-    from .handler import EndpointHandler  # noqa: F401
-    from .pipeline_unimc import UniMCZeroShotPipeline  # noqa: F401
+from .saved_files import check_complete, make_room
 
 logger = logging.get_logger(__name__)
 
@@ -155,7 +147,7 @@ class UniMCForMultipleChoice(PreTrainedModel):
         if not kwargs.get("weights_only", True):
             raise ValueError("`weights_only` must be True: a pickle would run its code otherwise.")
         if pretrained_model_name_or_path is not None:
-            check_weight_indices(os.path.join(pretrained_model_name_or_path, kwargs.get("subfolder") or ""))
+            cls.check_folder(os.path.join(pretrained_model_name_or_path, kwargs.get("subfolder") or ""))
         config = kwargs.get("config")
         if isinstance(config, PreTrainedConfig) and config.model_type != UniMCConfig.model_type:
             ids = {k: kwargs.pop(k) for k in ("yes_token_id", "no_token_id", "language") if k in kwargs}
@@ -172,7 +164,7 @@ class UniMCForMultipleChoice(PreTrainedModel):
 
     def _move_missing_keys_from_meta_to_device(self, missing_keys: Any, *args: Any, **kwargs: Any) -> None:
         # The moment before what the file lacks gets memory.
-        check_gap(self, missing_keys)
+        self.check_gap(missing_keys)
         super()._move_missing_keys_from_meta_to_device(missing_keys, *args, **kwargs)
 
     def save_pretrained(
@@ -198,6 +190,13 @@ class UniMCForMultipleChoice(PreTrainedModel):
 
     if not hasattr(PreTrainedModel, "is_custom_code"):  # early 5.x asks by the other name
         is_remote_code = is_custom_code
+
+    @staticmethod
+    def check_folder(folder: str) -> None:
+        """What the installed package checks before a local folder is read (`loading/untrusted_files.py`)."""
+
+    def check_gap(self, missing_keys: Any) -> None:
+        """What it checks before weights that no file has get memory."""
 
     def get_backbone(self) -> Any:
         """The encoder without its head, a [`PreTrainedModel`], e.g. a `BertModel`."""

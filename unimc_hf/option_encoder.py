@@ -1,7 +1,7 @@
 """What each family of encoders is given, so that options share positions and do not see each other.
 
 Most families take one mask and position ids; ModernBERT takes a mask for each of its two kinds of layers, and
-DeBERTa-v2, which has no positions in its input, goes by `deberta_encoder`.
+DeBERTa-v2, whose own `forward` cannot take a mask per pair of tokens, is run stage by stage.
 """
 
 from __future__ import annotations
@@ -9,10 +9,10 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from torch import nn
 
-from .attention_unimc import NAME as UNIMC_ATTENTION
-from .deberta_encoder import encode_deberta
-from .option_blocks import option_blocks_if_cheaper
+from .option_attention import NAME as UNIMC_ATTENTION
+from .option_attention import option_blocks_if_cheaper
 from .option_structure import build_attention_mask, build_padding_mask, build_position_ids
 
 
@@ -49,7 +49,7 @@ def encode(
 
     if config.model_type == "deberta-v2":
         inputs["position_ids"] = position_ids.clamp(max=config.max_position_embeddings - 1)
-        return encode_deberta(backbone, inputs, attention_mask, option_ids, **kwargs)
+        return _encode_deberta(backbone, inputs, attention_mask, option_ids, **kwargs)
 
     dtype = _activation_dtype(backbone, inputs_embeds)
     if config.model_type == "modernbert":
@@ -83,4 +83,40 @@ def _activation_dtype(backbone: Any, inputs_embeds: torch.Tensor | None) -> torc
     return backbone.dtype if inputs_embeds is None else inputs_embeds.dtype
 
 
-__all__ = ["encode"]
+def _encode_deberta(
+    backbone: Any,
+    inputs: dict[str, Any],
+    attention_mask: torch.Tensor,
+    option_ids: torch.Tensor,
+    output_hidden_states: bool | None = None,
+    output_attentions: bool | None = None,
+    **_: Any,
+) -> Any:
+    """The two stages of `DebertaV2Model`, with padding for the embeddings and the option mask for the encoder.
+
+    Its own `forward` gives both stages the same mask, and its embeddings take one per token only. Padding is zeroed
+    there, so that a score does not depend on batch mates; the reference let the embedding of `[PAD]` through.
+    """
+    config = backbone.config
+    embeddings = backbone.embeddings(mask=attention_mask, **inputs)
+    return backbone.encoder(
+        embeddings,
+        build_attention_mask(option_ids, attention_mask, torch.bool).squeeze(1),
+        output_hidden_states=config.output_hidden_states if output_hidden_states is None else output_hidden_states,
+        output_attentions=config.output_attentions if output_attentions is None else output_attentions,
+    )
+
+
+def accept_mask_per_pair(backbone: Any) -> None:
+    """Let the convolution of a `DebertaV2Model`, if it has one, accept a boolean padding mask."""
+    if backbone.encoder.conv is not None:
+        backbone.encoder.conv.register_forward_pre_hook(_padding_mask_as_integers)
+
+
+def _padding_mask_as_integers(_: nn.Module, inputs: tuple) -> tuple:
+    """The convolution computes `1 - mask`, but gets a bool where attention has a mask per pair."""
+    hidden_states, residual_states, padding_mask = inputs
+    return hidden_states, residual_states, padding_mask.long()
+
+
+__all__ = ["accept_mask_per_pair", "encode"]

@@ -19,11 +19,10 @@ from tqdm.auto import tqdm
 from transformers import Pipeline, PreTrainedModel, PreTrainedTokenizerFast
 
 from .configuration_unimc import UniMCConfig
-from .default_models import DEFAULT_MODEL, find_model
 from .pipeline_inputs import ClassificationRequest, RequestBuilder, check_flag, check_positive, check_threshold
+from .saved_files import make_room
 from .token_batches import token_batches
 from .tokenization_unimc import YES_NO_WORDS, UniMCTokenizer
-from .weight_files import make_room
 
 WINDOW = 512  # requests that are encoded and sorted together; a stream holds no more in memory,
 OPTIONS_PER_WINDOW = 65_536  # nor more options than these and one request's
@@ -99,7 +98,7 @@ class UniMCZeroShotPipeline(Pipeline):
             UniMCConfig(text_config=model.config)  # raises with the reason where the family is not supported
             raise ValueError(f"`model` is a {type(model).__name__}; pass a UniMCForMultipleChoice.")
         if language is not None and model.config.language not in (None, language):
-            model, tokenizer = _model_of_language(model, language), None
+            model, tokenizer = self.model_of_language(model, language), None
         tokenizer = _as_unimc_tokenizer(tokenizer, model)
         if len(tokenizer) > model.config.vocab_size:
             raise ValueError(
@@ -126,6 +125,14 @@ class UniMCZeroShotPipeline(Pipeline):
             for parameter in self.model.parameters():
                 parameter.data = parameter.data.to(torch.bfloat16)
             self.model.is_rounded = True  # for every pipeline that shares it
+
+    @staticmethod
+    def model_of_language(model: Any, language: str) -> Any:
+        """The model of another language, where the installed package has one (`loading/installed_models.py`)."""
+        raise ValueError(
+            f"`language` is {language!r}, but `model` records the words for yes and no of {model.config.language!r}: "
+            "leave `language` out."
+        )
 
     def _sanitize_parameters(self, **kwargs: Any) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
         known = ("candidate_labels", "question", "text_pair", "hypothesis_template", "multi_label", "max_length")
@@ -276,11 +283,7 @@ class UniMCZeroShotPipeline(Pipeline):
             scores = margins.sigmoid().tolist()
         else:
             scores = (yes / config.softmax_temperature if calibrated else yes).softmax(-1).tolist()
-        if not all(map(math.isfinite, scores)):
-            raise ValueError(
-                f"`model` gave a score that is no number: its weights hold NaN or infinite values, or overflow in "
-                f"{self.model.dtype}."
-            )
+        check_scores(scores, self.model.dtype)
         ranked = sorted(zip(request.labels, scores), key=lambda pair: -pair[1])[:top_k]
         if threshold is not None:
             ranked = [(label, score) for label, score in ranked if score >= threshold]
@@ -306,6 +309,14 @@ class UniMCZeroShotPipeline(Pipeline):
         make_room(save_directory, **kwargs)
         self.tokenizer.save_pretrained(save_directory, **kwargs)
         model.save_pretrained(save_directory, **kwargs)
+
+
+def check_scores(scores: Iterable[float], dtype: torch.dtype) -> None:
+    """Raise a `ValueError` where a score is no number."""
+    if not all(map(math.isfinite, scores)):
+        raise ValueError(
+            f"`model` gave a score that is no number: its weights hold NaN or infinite values, or overflow in {dtype}."
+        )
 
 
 def scores_in_order(result: dict[str, Any], options: Sequence[str]) -> list[float]:
@@ -339,19 +350,6 @@ def _with_progress(results: Iterator[dict], total: int | None, progress_bar: boo
     # `disable=None` is tqdm's way to say: only on a terminal.
     disable, delay = (None, SECONDS_BEFORE_PROGRESS) if progress_bar is None else (False, 0)
     return iter(tqdm(results, total=total, unit=" texts", disable=disable, delay=delay))
-
-
-def _model_of_language(model: PreTrainedModel, language: str) -> PreTrainedModel:
-    """The installed model of `language`, where transformers loaded the English one because none was named."""
-    if model.config.name_or_path != DEFAULT_MODEL:
-        raise ValueError(
-            f"`language` is {language!r}, but `model` records the words for yes and no of {model.config.language!r}: "
-            "leave `language` out."
-        )
-    loaded: Any = type(model).from_pretrained(
-        find_model(language), dtype="auto" if model.dtype_is_auto else model.dtype
-    )
-    return loaded.to(model.device)
 
 
 def _check_yes_no(tokenizer: UniMCTokenizer, config: Any) -> None:

@@ -14,18 +14,14 @@ import copy
 import json
 import os
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from transformers import AutoTokenizer, BatchEncoding, BertTokenizer, PreTrainedTokenizerFast
 from transformers.utils import cached_file
 
-from .code_manifest import write_code_manifest
 from .option_inputs import DEFAULT_MAX_LENGTH, EncodedText, OptionInputs, check_option_inputs, lay_out
-
-if TYPE_CHECKING:
-    # Never run: so that the whole code counts as imports of this file, and no repository gets parts of two versions.
-    from .modeling_unimc import UniMCForMultipleChoice  # noqa: F401
+from .saved_files import write_code
 
 # The words that a published model was trained to write at a right and at a wrong option.
 YES_NO_WORDS = {"english": ("yes", "no"), "chinese": ("是", "非")}
@@ -299,8 +295,7 @@ class UniMCTokenizer(PreTrainedTokenizerFast):
         return padded
 
     def _save_pretrained(self, save_directory: str | os.PathLike, *args: Any, **kwargs: Any) -> tuple[str, ...]:
-        # `save_pretrained` calls this after it has copied the code and before it uploads.
-        write_code_manifest(save_directory)
+        write_code(save_directory, self.name_or_path, getattr(self, "_commit_hash", None))  # before an upload
         return super()._save_pretrained(save_directory, *args, **kwargs)
 
     def __deepcopy__(self, memo: dict) -> UniMCTokenizer:

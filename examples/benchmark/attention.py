@@ -18,8 +18,8 @@ import torch
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from unimc_hf.__main__ import format_table
-from unimc_hf.attention_unimc import NAME
-from unimc_hf.freed_memory import keep_freed_memory
+from unimc_hf.option_attention import NAME
+from unimc_hf.training.freed_memory import keep_freed_memory
 
 TOKENS, HEADS, HEAD_DIM, RUNS = 4096, 12, 32, 15
 

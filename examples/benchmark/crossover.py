@@ -25,7 +25,7 @@ from contenders import SIZES, bert_config
 
 from unimc_hf import UniMCConfig, UniMCForMultipleChoice
 from unimc_hf.__main__ import format_table
-from unimc_hf.option_blocks import build_option_blocks
+from unimc_hf.option_attention import build_option_blocks
 
 TOKENS, RUNS = 2048, 3
 # options, tokens of an option with its [MASK], tokens of the text

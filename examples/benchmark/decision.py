@@ -29,7 +29,7 @@ from workload import make_labels, make_texts
 
 from unimc_hf import DEFAULT_MODEL, UniMCConfig, UniMCTokenizer
 from unimc_hf.__main__ import format_table
-from unimc_hf.decision_model import UniMCForDecision
+from unimc_hf.decision import UniMCForDecision
 
 CHAT_TEMPLATE = "{% for m in messages %}{{ m['role'] ~ ': ' ~ m['content'] ~ '\\n' }}{% endfor %}assistant:"
 CHAT_SHAPE = {  # of Qwen2.5-0.5B-Instruct

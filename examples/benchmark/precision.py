@@ -34,9 +34,10 @@ from transformers import pipeline
 import unimc_hf
 from unimc_hf import UniMCForMultipleChoice, UniMCTokenizer
 from unimc_hf.__main__ import format_table
-from unimc_hf.evaluation_unimc import evaluate, unimc_classifier
-from unimc_hf.jsonl_examples import Example, read_jsonl
-from unimc_hf.onnx_unimc import onnx_pipeline
+from unimc_hf.deployment.onnx_model import onnx_pipeline
+from unimc_hf.evaluation.classifiers import unimc_classifier
+from unimc_hf.evaluation.jsonl_examples import Example, read_jsonl
+from unimc_hf.evaluation.metrics import evaluate
 
 
 def variants(folder: Path) -> dict[str, Any]:

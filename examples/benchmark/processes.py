@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-# What `unimc_hf.freed_memory.keep_freed_memory` sets from within, for a program that knows nothing of it.
+# What `unimc_hf.training.freed_memory.keep_freed_memory` sets from within, for a program that knows nothing of it.
 KEEP_FREED_MEMORY = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(2**34)}
 
 

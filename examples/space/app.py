@@ -17,7 +17,7 @@ from PIL import Image
 from transformers import pipeline
 
 from unimc_hf import DEFAULT_MODEL
-from unimc_hf.word_occlusion import find_words, word_effects
+from unimc_hf.evaluation.word_occlusion import find_words, word_effects
 
 MAX_TEXT, MAX_LABEL, MAX_LABELS = 4000, 200, 50  # characters, characters, how many
 MAX_WORDS = 150  # an explanation asks the model once per word

@@ -20,7 +20,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from .pipeline_inputs import TASK_TYPE_TEMPLATES
+from ..pipeline_inputs import TASK_TYPE_TEMPLATES
 
 Row = Mapping[str, Any]
 BLANK = "__"

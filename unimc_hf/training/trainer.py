@@ -10,145 +10,17 @@ process, on many, or with accumulated batches is the same run, and a broken one 
 
 from __future__ import annotations
 
-import json
-import random
-import zipfile
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
-from torch.utils.data import DataLoader, Sampler
+from torch.utils.data import DataLoader
 from transformers import Trainer, TrainerCallback, TrainingArguments
-from transformers.utils import logging
 
+from .checkpoints import last_complete_checkpoint
 from .freed_memory import keep_freed_memory
-
-logger = logging.get_logger(__name__)
-
-
-class TokenBudgetBatchSampler(Sampler[list[int]]):
-    """
-    Batches of examples of similar length whose padded size stays under a budget; in another order every epoch.
-
-    Which examples share a batch stays the same, so that every epoch has as many batches: `Trainer` counts them once.
-
-    Args:
-        lengths (`Sequence[int]`): length of every example in tokens; an estimate will do.
-        tokens_per_batch (`int`): most tokens of a batch, padding included. An example longer than that is a batch
-            of its own.
-        seed (`int`): with the epoch, fixes the order.
-        bucket_size (`int`, *optional*, defaults to 4096): how many shuffled examples are sorted together.
-        num_processes (`int`, *optional*, defaults to 1): the number of batches is a multiple of it, so that
-            accelerate can deal them out to as many processes with no example left out or repeated.
-
-    Raises:
-        ValueError: if `tokens_per_batch` is not positive, or there are fewer examples than processes.
-    """
-
-    def __init__(
-        self,
-        lengths: Sequence[int],
-        tokens_per_batch: int,
-        seed: int,
-        bucket_size: int = 4096,
-        num_processes: int = 1,
-    ) -> None:
-        if tokens_per_batch < 1:
-            raise ValueError(f"`tokens_per_batch` must be positive, got {tokens_per_batch}.")
-        if len(lengths) < num_processes:
-            raise ValueError(f"`lengths` has {len(lengths)} examples for {num_processes} processes.")
-        self.lengths = lengths
-        self.tokens_per_batch = tokens_per_batch
-        self.seed = seed
-        self.bucket_size = bucket_size
-        self.num_processes = num_processes
-        self.epoch = 0
-
-    def set_epoch(self, epoch: int) -> None:
-        """Called at the start of an epoch."""
-        self.epoch = epoch
-
-    def __iter__(self) -> Iterator[list[int]]:
-        return iter(self._batches())
-
-    def __len__(self) -> int:
-        return len(self._batches())
-
-    def _batches(self) -> list[list[int]]:
-        rng = random.Random(f"{self.seed}-0")
-        order = list(range(len(self.lengths)))
-        rng.shuffle(order)
-        batches: list[list[int]] = []
-        for start in range(0, len(order), self.bucket_size):
-            batch: list[int] = []
-            for index in sorted(order[start : start + self.bucket_size], key=self.lengths.__getitem__):
-                if batch and (len(batch) + 1) * self.lengths[index] > self.tokens_per_batch:
-                    batches.append(batch)
-                    batch = []
-                batch.append(index)
-            if batch:
-                batches.append(batch)
-        rng = random.Random(f"{self.seed}-{self.epoch}") if self.epoch else rng
-        rng.shuffle(batches)
-        return self._fill_last_step(batches)
-
-    def _fill_last_step(self, batches: list[list[int]]) -> list[list[int]]:
-        """Halve the largest batches of the last step until every process has one; the steps before stay as they are."""
-        last_step = len(batches) - len(batches) % self.num_processes
-        while len(batches) % self.num_processes:
-            largest = max(range(last_step, len(batches)), key=lambda i: len(batches[i]))
-            size = len(batches[largest])
-            if size > 1:
-                batches[largest : largest + 1] = [batches[largest][: size // 2], batches[largest][size // 2 :]]
-            else:  # the last step has fewer examples than there are processes: an earlier one must give
-                last_step = 0
-        return batches
-
-
-class MasterWeightAdamW(torch.optim.AdamW):
-    """
-    AdamW whose state and arithmetic are float32 while the model's parameters are bfloat16.
-
-    A bfloat16 number has 8 bits of precision, so an update under 1/256 of a weight would be lost; here it is added
-    to a float32 original, which is then rounded into the parameter. Parameters in float32 are updated as usual.
-    """
-
-    def __init__(self, params: Any, **kwargs: Any) -> None:
-        super().__init__(params, **kwargs)
-        self._rounded: list[tuple[torch.nn.Parameter, torch.nn.Parameter]] = []
-        for group in self.param_groups:
-            for i, parameter in enumerate(group["params"]):
-                if parameter.dtype == torch.bfloat16:
-                    master = torch.nn.Parameter(parameter.detach().float())
-                    self._rounded.append((parameter, master))
-                    group["params"][i] = master
-
-    def step(self, closure: Any = None) -> Any:
-        for parameter, master in self._rounded:
-            master.grad = None if parameter.grad is None else parameter.grad.float()
-        loss = super().step(closure)
-        with torch.no_grad():
-            for parameter, master in self._rounded:
-                parameter.copy_(master)
-        return loss
-
-    def zero_grad(self, set_to_none: bool = True) -> None:
-        for parameter, master in self._rounded:
-            parameter.grad = master.grad = None
-        super().zero_grad(set_to_none)
-
-    def state_dict(self) -> dict[str, Any]:
-        """The state of AdamW and the float32 originals, so that a resumed run is the same run."""
-        return {**super().state_dict(), "masters": [master.detach() for _, master in self._rounded]}
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        masters = state_dict.get("masters", [])
-        super().load_state_dict({key: value for key, value in state_dict.items() if key != "masters"})
-        with torch.no_grad():
-            for (parameter, master), saved in zip(self._rounded, masters, strict=True):
-                master.copy_(saved)
-                parameter.copy_(saved)
+from .master_weights import MasterWeightAdamW
+from .token_batch_sampler import TokenBudgetBatchSampler
 
 
 def check_training_arguments(args: TrainingArguments) -> None:
@@ -311,33 +183,4 @@ class _SetEpoch(TrainerCallback):
             sampler = getattr(sampler, "batch_sampler", getattr(sampler, "sampler", None))
 
 
-def last_complete_checkpoint(folder: str | Path) -> str:
-    """The checkpoint of the highest step that was written to its end.
-
-    Raises:
-        ValueError: if `folder` has none.
-    """
-    step_of = {path: path.name.removeprefix("checkpoint-") for path in Path(folder).glob("checkpoint-*")}
-    checkpoints = [path for path, step in step_of.items() if step.isdigit()]
-    for checkpoint in sorted(checkpoints, key=lambda path: int(step_of[path]), reverse=True):
-        if _is_complete(checkpoint):
-            return str(checkpoint)
-        logger.warning(f"{checkpoint} was not written to its end; it is passed over.")
-    raise ValueError(f"`resume_from_checkpoint` is True, but {folder} has no complete checkpoint.")
-
-
-def _is_complete(checkpoint: Path) -> bool:
-    try:  # Trainer writes its state last
-        json.loads((checkpoint / "trainer_state.json").read_text())
-    except (OSError, ValueError):
-        return False
-    return all(zipfile.is_zipfile(path) for path in checkpoint.glob("*.pt*"))
-
-
-__all__ = [
-    "MasterWeightAdamW",
-    "TokenBudgetBatchSampler",
-    "UniMCTrainer",
-    "check_training_arguments",
-    "last_complete_checkpoint",
-]
+__all__ = ["UniMCTrainer", "check_training_arguments"]

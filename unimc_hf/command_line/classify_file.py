@@ -17,8 +17,8 @@ from typing import IO, Any
 
 from tqdm.auto import tqdm
 
-from .option_inputs import check_text
-from .pipeline_unimc import scores_in_order
+from ..option_inputs import check_text
+from ..pipeline_unimc import scores_in_order
 
 DELIMITERS = {".csv": ",", ".tsv": "\t"}
 JSONL_SUFFIXES = (".jsonl", ".ndjson")

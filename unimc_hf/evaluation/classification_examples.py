@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from ..option_inputs import check_menu
+from ..pipeline_inputs import check_hypothesis_template
 from .jsonl_examples import Example
-from .option_inputs import check_menu
-from .pipeline_inputs import check_hypothesis_template
 
 FIELDS = ("text", "text_pair", "question", "options", "label")
 

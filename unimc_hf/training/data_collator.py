@@ -9,9 +9,9 @@ from typing import Any
 
 import torch
 
-from .option_inputs import check_menu
-from .pipeline_inputs import check_positive
-from .tokenization_unimc import UniMCTokenizer
+from ..option_inputs import check_menu
+from ..pipeline_inputs import check_positive
+from ..tokenization_unimc import UniMCTokenizer
 
 # MLM rate of an example and how often it is drawn (the reference's training code; the paper gives no figures).
 MLM_RATES = (0.0, 0.1, 0.2, 0.3)

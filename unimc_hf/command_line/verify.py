@@ -17,10 +17,8 @@ from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
 from huggingface_hub import HfApi, snapshot_download
-from transformers.dynamic_module_utils import get_relative_import_files
 
-from .code_manifest import CODE_MANIFEST, sha256
-from .version import __version__
+from ..saved_files import CODE_FILES, CODE_MANIFEST, __version__, sha256
 
 CODE_SUFFIXES = (".py", ".pyc", ".pyd", ".pyw", ".so")
 PICKLE_SUFFIXES = (".bin", ".ckpt", ".joblib", ".pickle", ".pkl", ".pt", ".pth")
@@ -77,7 +75,7 @@ def verify_repository(folder_or_repo: str, revision: str | None = None) -> tuple
 def verify_folder(folder: Path, listed: list[str] | None = None) -> list[Finding]:
     """The findings about a folder; `listed` names files of the repository that are not downloaded."""
     root = folder.resolve()
-    package = {path.name: path for path in Path(__file__).parent.glob("*.py")}
+    package = {name: Path(__file__).parent.parent / name for name in CODE_FILES}
     findings, present = _look_at_files(root, package)
     for name in sorted({*(listed or ())} - present):
         if finding := _judge_by_name(name, package):
@@ -94,11 +92,8 @@ def verify_folder(folder: Path, listed: list[str] | None = None) -> list[Finding
         findings += _read_manifest(root, readable, needed)
     elif findings:
         findings.append(Finding("note", CODE_MANIFEST, "is not there: saved by an older version, or removed"))
-    # A module needs what it imports, by the package's own imports: the repository's are not worth asking.
-    closures = [
-        [name, *(Path(p).name for p in get_relative_import_files(package[name]))] for name in needed if name in package
-    ]
-    missing = needed.union(*closures) - present
+    # A class that the configuration names needs, directly or not, any of them: they are saved together.
+    missing = needed.union(CODE_FILES if needed & set(CODE_FILES) else ()) - present
     return findings + [Finding("missing", name, "is needed and not there") for name in sorted(missing)]
 
 

@@ -1,4 +1,4 @@
-"""`EndpointHandler`: what Hugging Face Inference Endpoints runs, saved beside the weights of every model.
+"""`EndpointHandler`: what Hugging Face Inference Endpoints runs, to be copied beside the weights of a model.
 
 The file stands alone at the root of a repository. A body is `{"inputs": ..., "parameters": {...}}`: texts (or dicts
 with `text`) and the arguments of the zero-shot pipeline, or a decision request (or a list of them) as `inputs`.
@@ -39,7 +39,7 @@ class EndpointHandler:
         path = path or os.getcwd()
         build: Any = pipeline  # its overloads know the tasks of transformers only
         self.classify = build("unimc-zero-shot", model=path, trust_remote_code=True)
-        decision_pipeline = get_class_from_dynamic_module("decision_unimc.UniMCDecisionPipeline", path)
+        decision_pipeline = get_class_from_dynamic_module("decision.UniMCDecisionPipeline", path)
         self.decide = decision_pipeline(self.classify.model, self.classify.tokenizer, device=self.classify.device)
         self.max_texts = int(os.environ.get("UNIMC_MAX_TEXTS", 256))
         self.max_labels = int(os.environ.get("UNIMC_MAX_LABELS", 512))

@@ -12,10 +12,10 @@ from typing import Any
 
 import torch
 
-from .configuration_unimc import UniMCConfig
-from .modeling_unimc import UniMCOutput
-from .pipeline_unimc import UniMCZeroShotPipeline
-from .tokenization_unimc import UniMCTokenizer
+from ..configuration_unimc import UniMCConfig
+from ..modeling_unimc import UniMCOutput
+from ..pipeline_unimc import UniMCZeroShotPipeline
+from ..tokenization_unimc import UniMCTokenizer
 
 INPUT_NAMES = ("input_ids", "attention_mask", "token_type_ids", "option_ids", "option_positions")
 

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
-DEFAULT_MODEL = str(Path(__file__).parent / "default_model")
+from ..pipeline_unimc import UniMCZeroShotPipeline
+
+DEFAULT_MODEL = str(Path(__file__).parent.parent / "default_model")
 # A model folder that pip can install; see examples/chinese_model/README.md.
 CHINESE_PACKAGE = "unimc_hf_chinese_research"
 
@@ -31,4 +34,20 @@ def find_model(language: str) -> str:
     )
 
 
-__all__ = ["DEFAULT_MODEL", "find_model"]
+def model_of_language(model: Any, language: str) -> Any:
+    """The installed model of `language`, where transformers loaded the English one because none was named.
+
+    Raises:
+        ValueError: if `model` was named: it records its own language; or as [`find_model`].
+    """
+    if model.config.name_or_path != DEFAULT_MODEL:
+        return _of_remote_code(model, language)
+    loaded: Any = type(model).from_pretrained(
+        find_model(language), dtype="auto" if model.dtype_is_auto else model.dtype
+    )
+    return loaded.to(model.device)
+
+
+_of_remote_code = UniMCZeroShotPipeline.model_of_language  # which knows no installed model, and says so
+
+__all__ = ["DEFAULT_MODEL", "find_model", "model_of_language"]

@@ -11,7 +11,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from .pipeline_unimc import scores_in_order
+from ..pipeline_unimc import scores_in_order
 
 # A word is what stands between white space; Chinese and Japanese, which write none, go character by character.
 _WORD = re.compile(r"[\u3040-\u30ff\u3400-\u9fff]|[^\s\u3040-\u30ff\u3400-\u9fff]+")

@@ -1,0 +1,1 @@
+"""`python -m unimc_hf` and `unimc verify`."""

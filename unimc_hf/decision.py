@@ -1,0 +1,177 @@
+"""Typed questions about a state: `pipeline("unimc-decision")`, and transformers' own `decision` pipeline (from 5.23).
+
+`decision_requests` checks what is asked and words the answers; every question is a menu that is scored like any other:
+by the zero-shot pipeline here (`UniMCDecisionPipeline`), or by the model alone (`UniMCForDecision`).
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+import torch
+
+from .decision_requests import DecisionQuestion, DecisionRequest, DecisionRequestBuilder, parse_request
+from .modeling_unimc import UniMCForMultipleChoice
+from .pipeline_inputs import ClassificationRequest, check_flag
+from .pipeline_unimc import UniMCZeroShotPipeline, check_scores, scores_in_order
+from .token_batches import token_batches
+
+try:
+    from transformers.decision import DecisionConfig
+    from transformers.decision.modeling_utils import DecisionMixin
+except ImportError:  # before 5.23: the pipeline below works, `UniMCForDecision` has nobody who asks for it
+    DecisionConfig = DecisionMixin = object
+
+
+class UniMCDecisionPipeline(UniMCZeroShotPipeline):
+    r"""
+    Answers typed questions about a state with a probability for every option, in whatever order they are passed.
+
+    Example:
+
+    ```python
+    >>> import unimc_hf
+    >>> from transformers import pipeline
+
+    >>> decide = pipeline("unimc-decision")
+    >>> request = {
+    ...     "state": "I was charged twice for my order and want a refund.",
+    ...     "questions": {
+    ...         "topic": {"type": "choice", "criteria": {"billing": "payments and refunds", "delivery": None}},
+    ...         "refund": {"type": "noul", "instructions": "Does the customer want a refund?"},
+    ...     },
+    ... }
+    >>> decide(request)["topic"]["choice"]
+    'billing'
+    ```
+
+    Args: those of [`UniMCZeroShotPipeline`].
+    """
+
+    def _sanitize_parameters(self, **kwargs: Any) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
+        preprocess: dict[str, Any] = {name: kwargs.pop(name) for name in ("questions", "max_length") if name in kwargs}
+        postprocess: dict[str, Any] = {}
+        if "calibrated" in kwargs:
+            postprocess["calibrated"] = check_flag("calibrated", kwargs.pop("calibrated"))
+        if kwargs:
+            raise TypeError(f"UniMCDecisionPipeline got unknown arguments: {', '.join(sorted(kwargs))}.")
+        return preprocess, {}, postprocess
+
+    def __call__(self, inputs: Any, questions: Any = None, **kwargs: Any) -> Any:
+        """
+        Answer one request or many.
+
+        Args:
+            inputs (`dict`, `str`, or a list, generator or dataset of them): requests `{"state": ..., "questions":
+                {name: question}}` or their JSON. A question has a `type`, `instructions` (what is asked) and
+                `criteria`: for `choice` a dict of options and their descriptions (or `None`), for `score` a list of
+                levels, lowest first, for `noul` optionally a dict that describes `"true"` and `"false"`. State,
+                instructions and descriptions are strings, or dicts and lists that are read as text.
+            questions (`dict`, *optional*): the questions about every input, which is a state then.
+            calibrated, max_length, batch_size, progress_bar: as in [`UniMCZeroShotPipeline`].
+
+        Returns:
+            `dict` or `list[dict]`: question name -> answer, in the format of transformers' `decision` pipeline (see
+            [`~unimc_hf.decision_requests.DecisionQuestion.answer`]). An iterator for a generator or a dataset.
+
+        Raises:
+            ValueError: listing every question that is wrong, before any request of a list is encoded.
+        """
+        if questions is not None:
+            kwargs["questions"] = questions
+        return super().__call__(inputs, **kwargs)
+
+    def _request_builder(self, **arguments: Any) -> Any:
+        return DecisionRequestBuilder(language=self.model.config.language, **arguments)
+
+    def _run(self, requests: Any, *args: Any) -> Iterator[dict]:
+        waiting: deque[DecisionRequest] = deque()  # requests of which questions are being answered
+
+        def menus() -> Iterator[ClassificationRequest]:
+            for request in requests:
+                waiting.append(request)
+                yield from request.classifications()
+
+        results = super()._run(menus(), *args)
+        for first in results:
+            questions = waiting.popleft().questions
+            answers = {}
+            for question, result in zip(questions, [first, *islice(results, len(questions) - 1)]):
+                question.num_truncated_tokens = result.get("num_truncated_tokens", 0)
+                answers[question.name] = question.answer(scores_in_order(result, question.options))
+            yield answers
+
+
+@dataclass
+class UniMCDecisionConfig(DecisionConfig):
+    """Turns requests into UniMC's inputs instead of prompts. `language` decides the words for true and false."""
+
+    language: str | None = None
+
+    def prepare_inputs(self, request: Any, processor: Any) -> list[tuple[dict, list]]:
+        """One pair: tensors with a row per question of a request (`dict` or JSON), and the [`DecisionQuestion`]s."""
+        parsed = parse_request(request, self.language)
+        menus = parsed.classifications()
+        batch = processor(
+            [menu.text for menu in menus],
+            options=[menu.options for menu in menus],
+            question=[menu.question for menu in menus],
+            max_length=None,
+            padding=True,
+            return_tensors="pt",
+            return_overflowing_tokens=True,
+        )
+        for question, count in zip(parsed.questions, batch.pop("num_truncated_tokens").tolist()):
+            question.num_truncated_tokens = count
+        return [(dict(batch), list(parsed.questions))]
+
+
+class UniMCForDecision(UniMCForMultipleChoice, DecisionMixin):
+    """
+    [`UniMCForMultipleChoice`] with the method by which the `decision` pipeline of transformers scores options.
+
+    Of `DecisionMixin` only the type is used, for which the pipeline asks; UniMC has no settings for `decision.json`.
+    """
+
+    @property
+    def decision_config(self) -> UniMCDecisionConfig:
+        return UniMCDecisionConfig(language=self.config.language)
+
+    @torch.no_grad()
+    def decide(
+        self, decision_questions: list[DecisionQuestion], decision_config: Any = None, **inputs: torch.Tensor
+    ) -> list[torch.Tensor]:
+        """
+        Score the options of several questions, in as few forward passes as their tokens allow.
+
+        Args:
+            decision_questions: one per row of the inputs.
+            **inputs: of [`UniMCDecisionConfig.prepare_inputs`].
+
+        Returns:
+            One `torch.FloatTensor` per question, of shape `(number of options,)`: calibrated logits in the order of
+            the request. Their softmax are the probabilities.
+        """
+        scores = [torch.empty(0)] * len(decision_questions)
+        lengths = inputs["attention_mask"].sum(-1).tolist()
+        for rows in token_batches(lengths, self.device.type):
+            longest = lengths[rows[0]]
+            batch = {
+                name: values[rows] if name == "option_positions" else values[rows, :longest]
+                for name, values in inputs.items()
+            }
+            outputs = self(**{name: values.to(self.device) for name, values in batch.items()})
+            for row, logits in zip(rows, outputs.yes_no_logits[..., 0].float() / self.config.softmax_temperature):
+                order = decision_questions[row].reading_order
+                check_scores(logits.tolist(), self.dtype)
+                scores[row] = logits.new_empty(len(order)).index_copy(
+                    0, torch.tensor(order, device=logits.device), logits[: len(order)]
+                )
+        return scores
+
+
+__all__ = ["UniMCDecisionConfig", "UniMCDecisionPipeline", "UniMCForDecision"]

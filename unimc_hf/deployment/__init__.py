@@ -1,0 +1,1 @@
+"""Running an exported model where PyTorch's network is not needed."""

@@ -1,0 +1,1 @@
+"""Fine-tuning and pre-training on `Trainer`: the collator, batches filled by tokens, bfloat16 weights that learn."""
