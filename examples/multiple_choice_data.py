@@ -20,9 +20,11 @@ from rewording import WORDINGS, Rewording, read_statement, sharing_no_word
 from sentiment_grammar import make_opinions
 from similarity_targets import SimilarityTeacher
 from text_overlap import without_texts_of
+from written_rewording import GENERAL_QUESTIONS, WrittenRewording
 
 from unimc_hf import UniMCTokenizer
 from unimc_hf.evaluation.jsonl_examples import Example, read_jsonl
+from unimc_hf.evaluation.written_tasks import plain_examples, read_written_tasks
 
 # Tasks whose rows have options of their own, so that right answers of other rows are wrong ones here.
 OWN_OPTIONS = ("mcqa", "multiple_choice", "cloze")
@@ -67,11 +69,21 @@ def read_source(data_dirs: Sequence[str | Path], source: str, **kwargs: Any) -> 
     return [{**example, "source": source} for example in read_jsonl(path, **kwargs)]
 
 
-def build_mixture(data_dirs: Sequence[str | Path], config: dict[str, Any], teacher: str | Path) -> list[Example]:
+def build_mixture(
+    data_dirs: Sequence[str | Path],
+    config: dict[str, Any],
+    teacher: str | Path,
+    written_dirs: Sequence[str | Path] = (),
+) -> list[Example]:
     """Every source up to its cap, every pass with other wordings, in an order fixed by `config["seed"]`.
 
-    `teacher` is the folder of the embedding model that makes the soft targets. Texts are shortened;
-    rows whose question or own options are too long to train on are left out.
+    Args:
+        data_dirs: folders of the recipe's sources.
+        config: the recipe. `mixture_rows` of the sources' rows are kept, where it says so.
+        teacher: folder or Hub name of the embedding model that makes the soft targets.
+        written_dirs: folders of written tasks, for the recipe's `written` part.
+
+    Texts are shortened; rows whose question or own options are too long to train on are left out.
     """
     longest = config["augmentation"]["max_characters"]
     examples = [
@@ -93,9 +105,13 @@ def build_mixture(data_dirs: Sequence[str | Path], config: dict[str, Any], teach
         for example in examples:
             for _ in range(config["repeats"].get(example["source"], 1)):
                 mixture.append(reword(example, rng))
+    if config.get("mixture_rows", len(mixture)) < len(mixture):
+        mixture = random.Random(config["seed"]).sample(mixture, config["mixture_rows"])
+    similarity_teacher = SimilarityTeacher(teacher, **config["similarity"].get("teacher", {}))
     if config["similarity"]["examples"] or config["similarity"]["label_smoothing"]:
-        made_with = config["similarity"].get("teacher", {})
-        mixture = _with_soft_targets(mixture, config, SimilarityTeacher(teacher, **made_with))
+        mixture = _with_soft_targets(mixture, config, similarity_teacher)
+    if written_dirs:
+        mixture = _with_written_tasks(mixture, config, similarity_teacher, written_dirs)
     random.Random(config["seed"]).shuffle(mixture)
     return mixture
 
@@ -124,6 +140,26 @@ def _with_soft_targets(mixture: list[Example], config: dict[str, Any], teacher: 
     return mixture + unlabelled
 
 
+def _with_written_tasks(
+    mixture: list[Example], config: dict[str, Any], teacher: SimilarityTeacher, folders: Sequence[str | Path]
+) -> list[Example]:
+    """Rows of the written tasks beside the mixture, of which some are asked by their questions; and soft targets
+    for their texts over menus of their labels."""
+    part, rng = config["written"], random.Random(f"{config['seed']}-written")
+    rewording = WrittenRewording(read_written_tasks(folders), part, teacher)
+    misled = [
+        e["task"] in ("topic", "intent", "emotion") and e["label"] != -100 and rng.random() < part["mislead"]
+        for e in mixture
+    ]
+    rewording.lures.prepare(e["text"] for e, chosen in zip(mixture, misled) if chosen)
+    mixture = [rewording.mislead(e, rng) if chosen else e for e, chosen in zip(mixture, misled)]
+    mixture += rewording.examples(rng)
+    texts = [row.text for task in rewording.tasks for row in task.rows if len(row.text) > 15]
+    texts = [rng.choice(texts) for _ in range(part["soft_rows"])]
+    questions = ["", "", *GENERAL_QUESTIONS[:2]]
+    return mixture + teacher.unlabelled_examples(texts, rewording.phrases, questions, part["soft_choices"], rng)
+
+
 def token_lengths(examples: Sequence[Example], tokenizer: UniMCTokenizer) -> list[int]:
     """Tokens of every example, before anything is cut; every distinct string is tokenised once."""
     keys = ("text", "text_pair", "question")
@@ -139,8 +175,10 @@ def token_lengths(examples: Sequence[Example], tokenizer: UniMCTokenizer) -> lis
     ]
 
 
-def held_out(data_dirs: Sequence[str | Path], config: dict[str, Any]) -> list[Example]:
-    """`development_rows` rows of each development source, in their own wording.
+def held_out(
+    data_dirs: Sequence[str | Path], config: dict[str, Any], written_dirs: Sequence[str | Path] = ()
+) -> list[Example]:
+    """`development_rows` rows of each development source, in their own wording; and the rows of written tasks.
 
     Sources named in `development_menus` get their whole label set where a row has a draw of it, and the labels of
     the source that is named there on top, without those that share a word with theirs.
@@ -160,4 +198,4 @@ def held_out(data_dirs: Sequence[str | Path], config: dict[str, Any]) -> list[Ex
                 right = example["options"][example["label"]]
                 example = {**example, "options": labels, "label": labels.index(right)}
             rows.append(example)
-    return rows
+    return rows + (plain_examples(read_written_tasks(written_dirs)) if written_dirs else [])

@@ -39,7 +39,8 @@ class SimilarityTeacher:
     """
 
     def __init__(self, folder: str | Path, temperature: float = 0.05, prefix: str = "", centred: bool = False) -> None:
-        self.model = AutoModel.from_pretrained(folder, dtype=torch.bfloat16).eval()
+        model = AutoModel.from_pretrained(folder, dtype=torch.bfloat16).eval()
+        self.model = model.get_backbone() if hasattr(model, "get_backbone") else model  # of a UniMC model, its encoder
         self.tokenizer = AutoTokenizer.from_pretrained(folder)
         self.temperature = temperature
         self.prefix = prefix

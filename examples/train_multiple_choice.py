@@ -29,7 +29,7 @@ from multiple_choice_data import build_mixture, held_out, read_recipe, token_len
 from sklearn.metrics import f1_score
 from transformers import EvalPrediction, TrainingArguments, set_seed
 
-from unimc_hf import DataCollatorForUniMC, UniMCForMultipleChoice, UniMCTokenizer
+from unimc_hf import DEFAULT_MODEL, DataCollatorForUniMC, UniMCForMultipleChoice, UniMCTokenizer
 from unimc_hf.training.token_batch_sampler import TokenBudgetBatchSampler
 from unimc_hf.training.trainer import UniMCTrainer
 
@@ -95,8 +95,12 @@ def scores_by_source(sources: list[str]) -> Any:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("config", type=Path, help="JSON file of the recipe, e.g. examples/train_english.json")
-    parser.add_argument("--data", type=Path, nargs="+", required=True, help="folders of the JSONL training sources")
-    parser.add_argument("--backbone", required=True, help="folder or Hub name of the encoder to start from")
+    parser.add_argument("--data", type=Path, nargs="+", default=[], help="folders of the recipe's JSONL sources")
+    parser.add_argument("--written", type=Path, nargs="+", default=[], help="folders of written tasks to train on")
+    parser.add_argument("--develop", type=Path, nargs="+", default=[], help="folders of written tasks to develop on")
+    parser.add_argument(
+        "--backbone", default=DEFAULT_MODEL, help="folder or Hub name of the encoder, or UniMC model, to start from"
+    )
     parser.add_argument("--teacher", help="embedding model for the soft targets, if it is not the backbone")
     parser.add_argument("--output", type=Path, required=True, help="folder for checkpoints and the final model")
     parser.add_argument("--max_steps", type=int, help="instead of the config's, for a trial run")
@@ -106,12 +110,12 @@ def main() -> None:
     config = read_recipe(arguments.config)
     set_seed(config["seed"])
     model, tokenizer = load_backbone(arguments.backbone, config)
-    train = build_mixture(arguments.data, config, arguments.teacher or arguments.backbone)
+    train = build_mixture(arguments.data, config, arguments.teacher or arguments.backbone, arguments.written)
     lengths = token_lengths(train, tokenizer)
     if longest := config.get("max_length"):
         train = [example for example, length in zip(train, lengths) if length <= longest]
         lengths = [length for length in lengths if length <= longest]
-    develop = held_out(arguments.data, config)
+    develop = held_out(arguments.data, config, arguments.develop)
     print(f"{len(train)} training examples, {len(develop)} development examples of tasks that are not trained on")
 
     collator = DataCollatorForUniMC(

@@ -1,0 +1,199 @@
+"""Written tasks -> training examples of many wordings.
+
+A task of `examples/written_tasks` has several wordings of every label and several questions. A training row draws from
+all of them: labels in one wording or another, long menus cut, labels of other tasks added; and asked by its own
+question, by none, by a general one, or by one that is about something else.
+
+A question says how to read the options and must not attract one. So wherever it names a genre or a domain, right or
+wrong, options that resemble it are added to some menus as wrong ones (`Lures`).
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+from unimc_hf.evaluation.jsonl_examples import Example
+from unimc_hf.evaluation.written_tasks import WrittenRow, WrittenTask
+
+GENERAL_QUESTIONS = [
+    "Which option fits the text best?",
+    "Classify the text.",
+    "What describes this text?",
+    "Which label is right?",
+    "Choose the best category.",
+    "Which of these is it?",
+    "What is this?",
+    "Which class does the example belong to?",
+    "Pick the right answer.",
+]
+YES_NO_QUESTIONS = ["Is it this: {}?", "Does this fit the text: {}?", "{}?", "Is the right answer: {}?"]
+TEMPLATES = {
+    "topic": ["This text is about {}.", "The topic is {}.", "It is about {}", "about {}", "Category: {}"],
+    "intent": ["The user wants: {}.", "The intent is {}.", "This message is about {}.", "The request concerns {}."],
+    "emotion": ["This text expresses {}.", "The author feels {}.", "The emotion is {}.", "a feeling of {}"],
+}
+TEMPLATES_OF_ANY_KIND = ["This example is {}.", "It is: {}", "The answer is {}.", "The label is {}"]
+# Kinds that are never turned into yes or no, nor asked by another task's question where they have few labels.
+RELATIONS = ("nli", "pair", "stance")
+
+
+class Lures:
+    """Finds labels that resemble a question and not the text: wrong options that a bag of words would choose.
+
+    Args:
+        teacher: its `embed` gives rows of length 1 for a list of strings.
+        phrases: labels to draw from.
+        near: how many of the phrases nearest to a question are drawn from.
+        too_close: cosine with the text or a right option from which on a phrase may be right too.
+    """
+
+    def __init__(self, teacher: Any, phrases: Sequence[str], near: int = 40, too_close: float = 0.3) -> None:
+        self.teacher, self.phrases, self.near, self.too_close = teacher, list(phrases), near, too_close
+        self._rows: dict[str, np.ndarray] = {}
+        self._nearest: dict[str, np.ndarray] = {}  # question -> indices of phrases
+        self.prepare(self.phrases)
+        self._phrase_rows = np.stack([self._rows[phrase] for phrase in self.phrases])
+
+    def prepare(self, strings: Iterable[str]) -> None:
+        """Embed strings that examples will hold, all at once: one by one it takes a hundred times as long."""
+        new = [string for string in dict.fromkeys(strings) if string not in self._rows]
+        if new:
+            self._rows.update(zip(new, self.teacher.embed(new).numpy()))
+
+    def draw(self, example: Example, right: Sequence[str], count: int, rng: random.Random) -> list[str]:
+        """At most `count` phrases near the question of `example`, none of which are near its text or right options."""
+        question = example["question"]
+        if question not in self._nearest:
+            self._nearest[question] = np.argsort(-(self._phrase_rows @ self._rows[question]))[: self.near]
+        nearest = self._nearest[question]
+        known = np.stack([self._rows[string] for string in (example["text"], *right) if string in self._rows])
+        closest = (self._phrase_rows[nearest] @ known.T).max(1)
+        taken = {option.lower() for option in example["options"]}
+        usable = [
+            self.phrases[i]
+            for i, cosine in zip(nearest, closest)
+            if cosine < self.too_close and self.phrases[i].lower() not in taken
+        ]
+        return rng.sample(usable, min(count, len(usable)))
+
+
+class WrittenRewording:
+    """
+    Draws wordings of written rows.
+
+    Args:
+        tasks: all that are trained on.
+        config: the `written` part of a recipe.
+        teacher: see [`Lures`].
+    """
+
+    def __init__(self, tasks: Sequence[WrittenTask], config: dict[str, Any], teacher: Any) -> None:
+        self.tasks, self.config = tasks, config
+        self.phrases = list(
+            dict.fromkeys(
+                word for task in tasks for words in task.wordings.values() for word in words if len(word) < 60
+            )
+        )
+        self.questions = [question for task in tasks for question in task.questions]
+        self.lures = Lures(teacher, self.phrases)
+        self.lures.prepare([*self.questions, *GENERAL_QUESTIONS, *(row.text for task in tasks for row in task.rows)])
+        self.lures.prepare(word for task in tasks for words in task.wordings.values() for word in words)
+
+    def examples(self, rng: random.Random) -> list[Example]:
+        """`config["passes"]` wordings of every row. A task of few rows is repeated more often than one of many:
+        by the square root, so that neither tasks nor rows decide alone."""
+        made = []
+        sizes = sorted(len(task.rows) for task in self.tasks)
+        median = sizes[len(sizes) // 2]
+        for task in self.tasks:
+            times = self.config["passes"] * math.sqrt(median / len(task.rows))
+            for row in task.rows:
+                for _ in range(int(times) + (rng.random() < times % 1)):
+                    made.append(self(task, row, rng))
+        return made
+
+    def __call__(self, task: WrittenTask, row: WrittenRow, rng: random.Random) -> Example:
+        example: Example = {
+            "text": row.text, "text_pair": row.text_pair, "question": row.question, "task": task.kind,
+            "source": task.name,
+        }  # fmt: skip
+        if row.options:
+            return {**example, "options": list(row.options), "label": row.options.index(row.right[0])}
+        if len(row.right) == 1 and task.kind not in RELATIONS and rng.random() < self.config["yes_no"]:
+            return self._yes_no(task, row, example, rng)
+        options = self._options(task, row, rng)
+        right = [options[label] for label in row.right]
+        example["options"] = list(options.values())
+        example["question"], lured = self._question(task, rng)
+        extra = self.lures.draw(example, right, rng.randint(1, 6), rng) if lured else []
+        if rng.random() < self.config["distractors"]:
+            count = round(math.exp(rng.uniform(0, math.log(self.config["max_choices"]))))
+            extra += self._labels_of_another_domain(task, count, rng)
+        taken = {option.lower() for option in example["options"]}
+        example["options"] += [option for option in dict.fromkeys(extra) if option.lower() not in taken]
+        if len(right) == 1:
+            return {**example, "label": example["options"].index(right[0])}
+        return {**example, "label": [float(option in right) for option in example["options"]]}
+
+    def _labels_of_another_domain(self, task: WrittenTask, count: int, rng: random.Random) -> list[str]:
+        others = [other for other in rng.sample(self.tasks, min(8, len(self.tasks))) if other.domain != task.domain]
+        labels = [rng.choice(words[:2]) for other in others for words in other.wordings.values()]
+        return rng.sample(labels, min(count, len(labels)))
+
+    def _options(self, task: WrittenTask, row: WrittenRow, rng: random.Random) -> dict[str, str]:
+        """Label -> what the menu calls it."""
+        labels = list(task.wordings)
+        if len(labels) > 8 and rng.random() < self.config["cut_menu"]:
+            size = max(len(row.right), round(math.exp(rng.uniform(math.log(4), math.log(len(labels))))))
+            wrong = [label for label in labels if label not in row.right]
+            labels = [*row.right, *rng.sample(wrong, min(len(wrong), size - len(row.right)))]
+        style, own = rng.random(), self.config["own_names"]
+        options = {label: label for label in labels}
+        if own <= style < (1 + own) / 2:  # one column for all, so that the menu has one form
+            column = rng.randrange(1, min(len(words) for words in task.wordings.values()))
+            options = {label: task.wordings[label][column] for label in labels}
+        elif style >= own:
+            options = {label: rng.choice(task.wordings[label]) for label in labels}
+        if rng.random() < self.config["described"]:
+            options = {label: f"{label}: {rng.choice(task.wordings[label][1:])}" for label in labels}
+        elif rng.random() < self.config["label_template"]:
+            template = rng.choice(TEMPLATES.get(task.kind, []) + TEMPLATES_OF_ANY_KIND)
+            options = {label: template.format(option) for label, option in options.items()}
+        # Two labels may share a wording.
+        return options if len(set(options.values())) == len(options) else {label: label for label in labels}
+
+    def _question(self, task: WrittenTask, rng: random.Random) -> tuple[str, bool]:
+        """A question, and whether the menu gets lures for it."""
+        shares, draw = self.config["questions"], rng.random()
+        needs_it = task.kind in RELATIONS and len(task.wordings) <= 3
+        if needs_it or draw < shares["own"]:
+            has_none = not task.questions or (needs_it and rng.random() < 0.15)
+            return ("", False) if has_none else (rng.choice(task.questions), rng.random() < self.config["lures"])
+        if draw < shares["own"] + shares["none"]:
+            return "", False
+        if draw < shares["own"] + shares["none"] + shares["general"]:
+            return rng.choice(GENERAL_QUESTIONS), False
+        return rng.choice(self.questions), rng.random() < 0.6
+
+    def _yes_no(self, task: WrittenTask, row: WrittenRow, example: Example, rng: random.Random) -> Example:
+        others = [label for label in task.wordings if label != row.right[0]]
+        asked = row.right[0] if rng.random() < 0.5 else rng.choice(others)
+        question = rng.choice(YES_NO_QUESTIONS).format(rng.choice(task.wordings[asked]))
+        return {**example, "question": question, "options": ["yes", "no"], "label": int(asked != row.right[0])}
+
+    def mislead(self, example: Example, rng: random.Random) -> Example:
+        """An example of another source, asked by a written question that has nothing to do with it, with lures.
+
+        Its text must have been [`prepared`][Lures.prepare].
+        """
+        right = [example["options"][example["label"]]]
+        example = {**example, "question": rng.choice(self.questions)}
+        return {**example, "options": [*example["options"], *self.lures.draw(example, right, rng.randint(1, 6), rng)]}
+
+
+__all__ = ["Lures", "WrittenRewording"]
