@@ -4,7 +4,7 @@
 """
 Classify files that are larger than memory, on as many workers and machines as there are, with Ray Data.
 
-    python examples/batch_inference_ray.py reviews.jsonl --output classified.jsonl --labels good bad --workers 2
+    python examples/deploy/batch_inference_ray.py reviews.jsonl --output classified.jsonl --labels good bad --workers 2
 
 Reads JSONL, CSV or parquet, one file or several, and writes one file of the same format: the rows in their order, each
 with two more columns, `labels` (best first) and `scores` (JSON lists in CSV). `text` is classified; `text_pair`,

@@ -5,9 +5,9 @@
 Convert the published Erlangshen-UniMC checkpoints: safetensors instead of pickles, the language and the words for yes
 and no recorded, the code and a card beside them.
 
-    python examples/convert_checkpoints.py IDEA-CCNL/Erlangshen-UniMC-RoBERTa-110M-Chinese --output /tmp/converted
-    python examples/convert_checkpoints.py all --output /tmp/converted --push my-name
-    python examples/convert_checkpoints.py /data/old-folder --language chinese --output /tmp/converted
+    python examples/deploy/convert_checkpoints.py IDEA-CCNL/Erlangshen-UniMC-RoBERTa-110M-Chinese --output /tmp/converted
+    python examples/deploy/convert_checkpoints.py all --output /tmp/converted --push my-name
+    python examples/deploy/convert_checkpoints.py /data/old-folder --language chinese --output /tmp/converted
 
 Every checkpoint goes into a folder of its own name below `--output`. It is pushed only after it was loaded again and
 gave the logits of the original. Pickles are read with `weights_only`, so that none can run code. One copy of the
@@ -69,7 +69,7 @@ classify({text!r}, candidate_labels={labels!r})
 
 {order}
 
-Converted by `examples/convert_checkpoints.py` of `unimc_hf` {version}. It was loaded again and compared with the
+Converted by `examples/deploy/convert_checkpoints.py` of `unimc_hf` {version}. It was loaded again and compared with the
 original on {examples} examples with {options} options: no logit differs by more than {difference:.1e}.
 
 Training data, figures and limits are those of the original; see its card. The method: Yang et al., *Zero-Shot Learners

@@ -2,10 +2,11 @@
 # dependencies = ["torch", "transformers>=5.10.1,<6", "starlette", "uvicorn"]
 # ///
 """
-A small local server around the `handler.py` of a saved model, for tests: what an Inference Endpoint would answer.
+A small local server around a saved model and the `handler.py` beside this file, for tests: what an Inference Endpoint
+would answer. The code that is saved beside the weights is run.
 
     pip install starlette uvicorn
-    python examples/serve.py my-unimc --port 8000
+    python examples/deploy/serve.py my-unimc --port 8000
     curl http://127.0.0.1:8000 -H "Content-Type: application/json" \
         -d '{"inputs": "Stocks fell.", "parameters": {"candidate_labels": ["sports", "business"]}}'
 
@@ -20,12 +21,12 @@ import argparse
 import asyncio
 import json
 import logging
-import runpy
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import uvicorn
+from handler import EndpointHandler
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect, Request
@@ -73,13 +74,12 @@ def make_app(handler: Callable[[dict[str, Any]], Any], max_bytes: int) -> Starle
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("model", type=Path, help="folder of a saved model, with its handler.py")
+    parser.add_argument("model", type=Path, help="folder of a saved model")
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=8000)
     parser.add_argument("--max-bytes", type=int, default=4_000_000)
     arguments = parser.parse_args()
-    endpoint_handler = runpy.run_path(str(arguments.model / "handler.py"))["EndpointHandler"]
-    app = make_app(endpoint_handler(str(arguments.model)), arguments.max_bytes)
+    app = make_app(EndpointHandler(str(arguments.model)), arguments.max_bytes)
     uvicorn.run(app, host=arguments.host, port=arguments.port, log_level="warning")
 
 

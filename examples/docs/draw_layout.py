@@ -4,7 +4,7 @@
 """
 Draw how one example is laid out: its tokens, segments and positions, and who may attend to whom.
 
-    python examples/draw_layout.py examples/layout.png
+    python examples/docs/draw_layout.py examples/docs/layout.png
 
 Everything in the picture is what the tokenizer and the model really compute for this example.
 """

@@ -6,7 +6,7 @@ Run a UniMC model in the public BTZSC benchmark: 22 data sets, beside the packag
 embedding models and large language models.
 
     pip install btzsc
-    python examples/btzsc_adapter.py --output btzsc.json
+    python examples/evaluate/btzsc_adapter.py --output btzsc.json
 
 The data sets come from the Hub. `btzsc` brings gradio, sentence-transformers and more, so it is none of our
 dependencies.

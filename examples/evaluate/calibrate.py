@@ -4,8 +4,8 @@
 """
 Fit a model's calibration on development tasks, write it into its config, and show what it does.
 
-    python examples/calibrate.py /tmp/unimc-english/model examples/train_english_second.json \
-        --data ../shared/data/english/train --output examples/calibration_english.json --plot reliability.png
+    python examples/evaluate/calibrate.py /tmp/unimc-english/model examples/models/english/train_english_second.json \
+        --data ../shared/data/english/train --output examples/models/english/calibration_english.json --plot reliability.png
 
 The recipe names the development tasks. The figures are honest ones: every task is scored with a calibration that was
 fitted on the other half of the tasks. What is written into the config is fitted on all of them.
@@ -16,13 +16,15 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import sys
 from dataclasses import asdict
 from pathlib import Path
 
 os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+sys.path.append(str(Path(__file__).parents[1] / "pretrain"))  # the development tasks of a recipe are made there
 
 import numpy as np
-from multiple_choice_data import held_out, read_recipe
+from multiple_choice_data import held_out
 from transformers import pipeline
 
 import unimc_hf  # noqa: F401  # registers the pipeline

@@ -4,14 +4,14 @@
 """
 Evaluate zero-shot classifiers on labelled JSONL files, all in the same run, and print a table.
 
-    python examples/evaluate.py ../shared/data/english/eval/*.jsonl.gz \
+    python examples/evaluate/evaluate.py ../shared/data/english/eval/*.jsonl.gz \
         --cosine ../shared/backbones/all-MiniLM-L6-v2 --output figures.json --plot figures.png
 
 Without `--model` it is the model inside the package. `--zero-shot FOLDER` adds the transformers zero-shot pipeline
 with an NLI model of yours. `--limit 200` takes a sample of every file. A training source counts as a file too; the
 development tasks of a recipe, with the menus that they have there, are evaluated by
 
-    python examples/evaluate.py --development examples/train_english_second.json \
+    python examples/evaluate/evaluate.py --development examples/models/english/train_english_second.json \
         --data ../shared/data/english/train --limit 300
 """
 
@@ -26,13 +26,14 @@ from pathlib import Path
 from typing import Any
 
 os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+sys.path.append(str(Path(__file__).parents[1] / "pretrain"))  # the development tasks of a recipe are made there
 
-from multiple_choice_data import held_out, read_recipe
+from multiple_choice_data import held_out
 from transformers import AutoModel, AutoTokenizer, pipeline
 from transformers.utils import logging
 
 import unimc_hf
-from unimc_hf.__main__ import format_table
+from unimc_hf.command_line.table import format_table
 from unimc_hf.evaluation.classifiers import (
     cosine_classifier,
     majority_classifier,
@@ -41,6 +42,7 @@ from unimc_hf.evaluation.classifiers import (
 )
 from unimc_hf.evaluation.jsonl_examples import read_jsonl
 from unimc_hf.evaluation.metrics import Classifier, evaluate
+from unimc_hf.training.recipes import read_recipe
 
 
 def classifiers(arguments: argparse.Namespace) -> Iterator[tuple[str, int, Classifier]]:

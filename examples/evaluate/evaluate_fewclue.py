@@ -4,9 +4,9 @@
 """
 Evaluate on the nine tasks of FewCLUE, zero-shot (as ZeroCLUE does) and few-shot, beside the published figures.
 
-    python examples/evaluate_fewclue.py ../shared/data/chinese/fewclue \
+    python examples/evaluate/evaluate_fewclue.py ../shared/data/chinese/fewclue \
         --model examples/chinese_model/unimc_hf_chinese_research \
-        --cosine ../shared/backbones/multilingual-e5-small-zh-en --few-shot --output examples/evaluation_fewclue.json
+        --cosine ../shared/backbones/multilingual-e5-small-zh-en --few-shot --output examples/models/chinese/evaluation_fewclue.json
 
 Without `--model` it is the installed Chinese one. The metric of every task is accuracy, on `TASK.test.jsonl.gz`. All
 options of a task are in one forward pass, 119 of them too, and none is cut. For `--few-shot` each model is fine-tuned
@@ -28,8 +28,6 @@ from typing import Any
 os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 
 import torch
-from multiple_choice_data import token_lengths
-from train_multiple_choice import scores_by_source
 from transformers import AutoModel, AutoTokenizer, TrainingArguments, pipeline
 from transformers.utils import logging
 
@@ -37,6 +35,8 @@ from unimc_hf import DataCollatorForUniMC, UniMCForMultipleChoice, UniMCTokenize
 from unimc_hf.evaluation.classifiers import cosine_classifier, majority_classifier, unimc_classifier
 from unimc_hf.evaluation.jsonl_examples import Example, read_jsonl
 from unimc_hf.evaluation.metrics import Classifier, evaluate
+from unimc_hf.evaluation.source_scores import scores_by_source
+from unimc_hf.training.token_lengths import token_lengths
 from unimc_hf.training.trainer import UniMCTrainer
 
 PUBLISHED = json.loads((Path(__file__).parent / "published_fewclue.json").read_text(encoding="utf-8"))

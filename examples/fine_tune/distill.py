@@ -4,7 +4,7 @@
 """
 Train a small UniMC from what a larger one answers on texts without labels.
 
-    python examples/distill.py ../shared/data/english/train/isear.jsonl.gz --layers 3 --limit 2000 --output /tmp/student
+    python examples/fine_tune/distill.py ../shared/data/english/train/isear.jsonl.gz --layers 3 --limit 2000 --output /tmp/student
 
 The files are in the common JSONL format; labels in them are only used to measure, on `--test-rows` rows that are not
 trained on. The student is any UniMC folder (`--student`), or the teacher with some of its layers (`--layers`), as
@@ -30,7 +30,7 @@ from transformers import TrainingArguments, set_seed
 from transformers.utils import logging
 
 from unimc_hf import DEFAULT_MODEL, DataCollatorForUniMC, UniMCForMultipleChoice, UniMCTokenizer, UniMCZeroShotPipeline
-from unimc_hf.__main__ import format_table
+from unimc_hf.command_line.table import format_table
 from unimc_hf.evaluation.calibration import Calibration, score_data_sets
 from unimc_hf.evaluation.classifiers import unimc_classifier
 from unimc_hf.evaluation.jsonl_examples import Example, read_jsonl

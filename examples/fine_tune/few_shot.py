@@ -4,14 +4,14 @@
 """
 Compare UniMC, SetFit and a linear head on k examples per label: the same data, the same encoder, the same run.
 
-    python examples/few_shot.py ../shared/data/english/eval/*.jsonl.gz \
+    python examples/fine_tune/few_shot.py ../shared/data/english/eval/*.jsonl.gz \
         --backbone ../shared/backbones/all-MiniLM-L6-v2 --shots 0 1 4 8 16 32 --seeds 3 --output few_shot.json
 
 UniMC starts from the model inside the package, which was trained from that encoder; `--model` names another. Shots 0
 are zero-shot, `all` is all that there is to train on. Each file is cut in halves by the seed, one to draw shots from
 and one to test on. FewCLUE's published samples are used as they are:
 
-    python examples/few_shot.py ../shared/data/chinese/fewclue/{eprstmt,tnews}.test.jsonl.gz --shots 0 all \
+    python examples/fine_tune/few_shot.py ../shared/data/chinese/fewclue/{eprstmt,tnews}.test.jsonl.gz --shots 0 all \
         --model /tmp/unimc-chinese --backbone ../shared/backbones/multilingual-e5-small-zh-en --output fewclue.json
 
 A few minutes on two cores: `--shots 0 16 --seeds 2 --test_rows 300`. A run that was stopped goes on where it was.

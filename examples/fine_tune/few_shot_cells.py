@@ -13,7 +13,7 @@ from typing import Any
 from few_shot_data import ALL, DataSet, split, take
 from few_shot_methods import Contender, FewShotSettings
 
-from unimc_hf.__main__ import format_table
+from unimc_hf.command_line.table import format_table
 from unimc_hf.evaluation.metrics import evaluate
 
 ZERO = 0  # shots: no training

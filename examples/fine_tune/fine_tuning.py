@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from train_multiple_choice import load_backbone
 from transformers import EvalPrediction, Trainer, TrainingArguments
 
 from unimc_hf import DataCollatorForUniMC, UniMCConfig, UniMCForMultipleChoice, UniMCTokenizer
@@ -15,6 +14,7 @@ from unimc_hf.evaluation.calibration import Calibration
 from unimc_hf.evaluation.jsonl_examples import Example
 from unimc_hf.evaluation.metrics import option_metrics
 from unimc_hf.pipeline_unimc import is_fast_in_bfloat16
+from unimc_hf.training.backbone import load_backbone
 from unimc_hf.training.trainer import UniMCTrainer, check_training_arguments
 
 

@@ -4,7 +4,7 @@
 """
 The impossible triangle on one page: of each model its size, zero-shot, few-shot and fine-tuned accuracy.
 
-    python examples/impossible_triangle.py ../shared/data/english/eval/*.jsonl.gz \
+    python examples/fine_tune/impossible_triangle.py ../shared/data/english/eval/*.jsonl.gz \
         --backbone ../shared/backbones/all-MiniLM-L6-v2 --output triangle.json --plot triangle.png
 
 UniMC models (`--model`, by default the one inside the package) stand beside SetFit and a linear head on the encoders

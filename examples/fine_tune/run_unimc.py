@@ -4,14 +4,14 @@
 """
 Fine-tune or pre-train a UniMC model on any labelled texts, with stock `Trainer`.
 
-    python examples/run_unimc.py --train_files train.jsonl.gz --validation_files dev.jsonl.gz --output_dir /tmp/tuned \
+    python examples/fine_tune/run_unimc.py --train_files train.jsonl.gz --validation_files dev.jsonl.gz --output_dir /tmp/tuned \
         --do_train --do_eval --num_train_epochs 3
 
 Files of the common format (JSONL with `options`; see unimc_hf/jsonl_examples.py) and text classification (`.csv`,
 `.json`, `.parquet`, or `--dataset_name` for the Hub) may be mixed: every batch holds menus of any length. Columns are
 named where they are not called as ours, and integer labels get their names:
 
-    python examples/run_unimc.py --train_files reviews.csv --text_column review --label_column stars \
+    python examples/fine_tune/run_unimc.py --train_files reviews.csv --text_column review --label_column stars \
         --class_names bad good --validation_split 0.1 --output_dir /tmp/tuned --do_train --do_eval \
         --eval_strategy epoch --save_strategy epoch --load_best_model_at_end --metric_for_best_model macro_f1 \
         --early_stopping_patience 2

@@ -2,10 +2,10 @@
 Put a trained model where `pipeline("unimc-zero-shot")` finds it: an English one into the package, a Chinese one into
 the package beside it (`language="chinese"`).
 
-    python examples/package_model.py /tmp/unimc-english/model
+    python examples/models/package_model.py /tmp/unimc-english/model
 
 Copies weights, configuration and tokenizer, without the code that `save_pretrained` puts beside them for
-repositories: inside the package the code is the package. The card is written by `write_model_card.py` afterwards.
+repositories: inside the package the code is the package. The card is written by `write_english_card.py` or `write_chinese_card.py` afterwards.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import unimc_hf
 # language -> where its model goes, and the most bytes that the weights may have
 TARGETS = {
     "english": (Path(unimc_hf.DEFAULT_MODEL), 50_000_000),
-    "chinese": (Path(__file__).parent / "chinese_model" / "unimc_hf_chinese_research", 80_000_000),
+    "chinese": (Path(__file__).parents[1] / "chinese_model" / "unimc_hf_chinese_research", 80_000_000),
 }
 
 

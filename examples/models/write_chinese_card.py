@@ -4,26 +4,30 @@
 """
 Write the card of the Chinese model from the committed figures, the recipe and the table of sources.
 
-    python examples/write_chinese_card.py --sources ../shared/data/chinese/SOURCES.md ../shared/data/english/SOURCES.md
+    python examples/models/write_chinese_card.py --sources ../shared/data/chinese/SOURCES.md ../shared/data/english/SOURCES.md
 
 Every number in the card comes from `evaluation_fewclue.json`, `evaluation_chinese_english.json`,
-`training_chinese.json` and the recipes that it names beside this file.
+`training_chinese.json` and the recipes that it names, all in `examples/models/chinese/`.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
+sys.path.append(str(Path(__file__).parents[1] / "evaluate"))  # the tasks and the published figures are there
+
 from evaluate_fewclue import OTHER_FORM, PUBLISHED, TASKS
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
-from multiple_choice_data import read_recipe
 from package_model import TARGETS
-from write_model_card import read_sources, score, table
+from write_english_card import read_sources, score, table
 
-HERE = Path(__file__).parent
+from unimc_hf.training.recipes import read_recipe
+
+CHINESE = Path(__file__).parent / "chinese"
 NAME = "unimc-chinese-36m-research"
 
 TEXT = """
@@ -47,22 +51,22 @@ classify("球队在加时赛中赢得了冠军。", candidate_labels=["体育", 
 
 Accuracy on the nine FewCLUE tasks, {split}, with 95 % bootstrap intervals. Zero-shot means that no row of the task, and
 no source that comes from the same collection as a FewCLUE task, was trained on. Written by
-`examples/evaluate_fewclue.py` into `examples/evaluation_fewclue.json`; the published rows, on all of
-test_public, are in `examples/evaluation_fewclue.md`.
+`examples/evaluate/evaluate_fewclue.py` into `examples/models/chinese/evaluation_fewclue.json`; the published rows, on all of
+test_public, are in `examples/models/chinese/evaluation_fewclue.md`.
 
 {figures}
 
-English, whole public test files (`examples/evaluation_chinese_english.json`):
+English, whole public test files (`examples/models/chinese/evaluation_chinese_english.json`):
 
 {english}
 
 ## Training
 
-{weights} The curves of loss and held-out tasks are in `examples/training_chinese.json`.
+{weights} The curves of loss and held-out tasks are in `examples/models/chinese/training_chinese.json`.
 
 {runs}
 
-The recipes are in `examples/`. Sources that `SOURCES.md` marks as kin of a FewCLUE task are left out of all of them:
+The recipes are in `examples/models/chinese/`. Sources that `SOURCES.md` marks as kin of a FewCLUE task are left out of all of them:
 {kin}.
 
 ## Sources
@@ -118,11 +122,11 @@ def main() -> None:
     parser.add_argument("--sources", type=Path, nargs=2, required=True, help="the Chinese and the English SOURCES.md")
     arguments = parser.parse_args()
 
-    training = json.loads((HERE / "training_chinese.json").read_text(encoding="utf-8"))
-    recipes = [read_recipe(HERE / run["recipe"])["sources"] for run in training["runs"].values()]
+    training = json.loads((CHINESE / "training_chinese.json").read_text(encoding="utf-8"))
+    recipes = [read_recipe(CHINESE / run["recipe"])["sources"] for run in training["runs"].values()]
     used = {name: max(recipe.get(name, 0) for recipe in recipes) for name in sorted(set().union(*recipes))}
-    figures = json.loads((HERE / "evaluation_fewclue.json").read_text(encoding="utf-8"))
-    english = json.loads((HERE / "evaluation_chinese_english.json").read_text(encoding="utf-8"))["classifiers"]
+    figures = json.loads((CHINESE / "evaluation_fewclue.json").read_text(encoding="utf-8"))
+    english = json.loads((CHINESE / "evaluation_chinese_english.json").read_text(encoding="utf-8"))["classifiers"]
     target, _ = TARGETS["chinese"]
     ours = f"UniMC {target.name}"
     licences = read_sources(arguments.sources[1]) | chinese_sources(arguments.sources[0])

@@ -4,9 +4,9 @@
 """
 Write the card of the packaged model from the committed figures, the recipe and the table of sources.
 
-    python examples/write_model_card.py examples/evaluation_english.json examples/train_english_second.json \
-        --development examples/evaluation_development.json --training examples/training_english.json \
-        --calibration examples/calibration_english.json --sources ../shared/data/english/SOURCES.md
+    python examples/models/write_english_card.py examples/models/english/evaluation_english.json examples/models/english/train_english_second.json \
+        --development examples/models/english/evaluation_development.json --training examples/models/english/training_english.json \
+        --calibration examples/models/english/calibration_english.json --sources ../shared/data/english/SOURCES.md
 
 Every number in the card comes from one of these files.
 """
@@ -20,9 +20,9 @@ from pathlib import Path
 from typing import Any
 
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
-from multiple_choice_data import read_recipe
 
 import unimc_hf
+from unimc_hf.training.recipes import read_recipe
 
 NEAR_CHANCE = 0.10  # accuracy above the majority class under which a task is named as one the model cannot do
 
@@ -43,13 +43,13 @@ pipeline("unimc-zero-shot")("Stocks fell sharply.", candidate_labels=["sports", 
 ## Figures
 
 Zero-shot, whole public test files, with 95 % bootstrap intervals; none of these data sets is in the training data.
-Written by `examples/evaluate.py` into `examples/evaluation_english.json`.
+Written by `examples/evaluate/evaluate.py` into `examples/models/english/evaluation_english.json`.
 
 {figures}
 
 On up to {development_rows} rows of each of {development_count} tasks that were held out of the training
-(`examples/evaluation_development.json`), and that decided which variant of the recipe was kept
-(`examples/ablations_english.md`):
+(`examples/models/english/evaluation_development.json`), and that decided which variant of the recipe was kept
+(`examples/models/english/ablations_english.md`):
 
 {development}
 
@@ -59,7 +59,7 @@ Near chance (less than {near_chance:.0%} above the majority class), so do not us
 
 The config holds a temperature of {softmax_temperature} for the softmax over the options, and for single options
 (`multi_label=True`) the score `sigmoid({sigmoid_scale} (yes - no) {sigmoid_bias:+})`, fitted on the development tasks
-by `examples/calibrate.py`. The pipeline applies them; `calibrated=False` gives the scores as trained. Expected
+by `examples/evaluate/calibrate.py`. The pipeline applies them; `calibrated=False` gives the scores as trained. Expected
 calibration error, mean over the tasks, each scored by a calibration that was fitted on the other half of the tasks:
 
 {calibration}
@@ -68,8 +68,8 @@ calibration error, mean over the tasks, each scored by a calibration that was fi
 
 ## Training
 
-The weights are {weights} (`examples/average_models.py`); the curves of loss and held-out tasks are in
-`examples/training_english.json`. Each run is `examples/train_multiple_choice.py` with its recipe: OP and O-MLM losses,
+The weights are {weights} (`examples/pretrain/average_models.py`); the curves of loss and held-out tasks are in
+`examples/models/english/training_english.json`. Each run is `examples/pretrain/train_multiple_choice.py` with its recipe: OP and O-MLM losses,
 menus of 2 to 80 options with distractors from other tasks, several wordings of every question, label and inference
 pair.
 

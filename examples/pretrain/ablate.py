@@ -4,7 +4,7 @@
 """
 Short training runs that differ from the recipe in one thing each, compared on tasks that none of them trains on.
 
-    python examples/ablate.py examples/ablations_english.json --data ../shared/data/english/train \
+    python examples/pretrain/ablate.py examples/models/english/ablations_english.json --data ../shared/data/english/train \
         --backbones ../shared/backbones --work /tmp/ablations
 
 The file names the recipe, the number of steps, and what each run changes. A run that has a result in the file is not
@@ -21,7 +21,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from multiple_choice_data import read_recipe
+from unimc_hf.training.recipes import read_recipe
 
 TRAIN = Path(__file__).parent / "train_multiple_choice.py"
 

@@ -4,7 +4,7 @@
 """
 The mean of the weights of several trainings from the same backbone, as a model.
 
-    python examples/average_models.py /tmp/unimc/checkpoints/checkpoint-* --output /tmp/unimc/average
+    python examples/pretrain/average_models.py /tmp/unimc/checkpoints/checkpoint-* --output /tmp/unimc/average
 
 Checkpoints of one training or of several: while word embeddings stay and rates are small they end in one basin, where
 the mean is often better than each (Wortsman et al. 2022, "Model soups", arXiv 2203.05482). Judge it on development

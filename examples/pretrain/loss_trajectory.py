@@ -4,8 +4,8 @@
 """
 The first steps of the default recipes on a cut-down mixture: what each step's loss was, to compare with later.
 
-    python examples/loss_trajectory.py            # train again and compare with examples/loss_trajectories.json
-    python examples/loss_trajectory.py --write    # after a recipe or its code was changed on purpose
+    python examples/pretrain/loss_trajectory.py            # train again and compare with examples/models/loss_trajectories.json
+    python examples/pretrain/loss_trajectory.py --write    # after a recipe or its code was changed on purpose
 
 A trajectory is a run of `train_multiple_choice.py` with the recipe's own seed, data, backbone and learning rate of each
 step, in which sizes are smaller (`CUT`), so that it takes half a minute. On one machine it is the same run every time.
@@ -24,15 +24,19 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from multiple_choice_data import read_recipe
+from unimc_hf.training.recipes import read_recipe
 
-EXAMPLES = Path(__file__).resolve().parent
-TRAJECTORIES = EXAMPLES / "loss_trajectories.json"
-SHARED = EXAMPLES.parents[1] / "shared"
+HERE = Path(__file__).resolve().parent
+MODELS = HERE.parent / "models"
+TRAJECTORIES = MODELS / "loss_trajectories.json"
+SHARED = HERE.parents[2] / "shared"
 # Where under `--shared` the data and the backbone of a recipe are.
 RECIPES = {
-    "train_english.json": (["data/english/train"], "backbones/all-MiniLM-L6-v2"),
-    "train_chinese.json": (["data/chinese/train", "data/english/train"], "backbones/multilingual-e5-small-zh-en"),
+    "english/train_english.json": (["data/english/train"], "backbones/all-MiniLM-L6-v2"),
+    "chinese/train_chinese.json": (
+        ["data/chinese/train", "data/english/train"],
+        "backbones/multilingual-e5-small-zh-en",
+    ),
 }
 CUT = {
     "steps": 20,
@@ -80,11 +84,11 @@ def miniature(recipe: dict[str, Any]) -> dict[str, Any]:
 
 def trajectory(name: str, shared: Path) -> dict[str, Any]:
     """Train the miniature of a recipe of `RECIPES` in a process of its own: the loss of every step."""
-    recipe, (data, backbone) = read_recipe(EXAMPLES / name), RECIPES[name]
+    recipe, (data, backbone) = read_recipe(MODELS / name), RECIPES[name]
     with tempfile.TemporaryDirectory() as work:
         config = Path(work, "recipe.json")
         config.write_text(json.dumps(miniature(recipe)))
-        command = [sys.executable, str(EXAMPLES / "train_multiple_choice.py"), str(config), "--output", work]
+        command = [sys.executable, str(HERE / "train_multiple_choice.py"), str(config), "--output", work]
         command += ["--backbone", str(shared / backbone), "--data", *(str(shared / folder) for folder in data)]
         done = subprocess.run(command, capture_output=True, text=True)
         if done.returncode:

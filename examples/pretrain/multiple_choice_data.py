@@ -8,7 +8,6 @@ options needs no augmentation: UniMC does not see it.
 
 from __future__ import annotations
 
-import json
 import random
 from collections.abc import Iterable, Sequence
 from functools import partial
@@ -21,7 +20,6 @@ from sentiment_grammar import make_opinions
 from similarity_targets import SimilarityTeacher
 from text_overlap import without_texts_of
 
-from unimc_hf import UniMCTokenizer
 from unimc_hf.evaluation.jsonl_examples import Example, read_jsonl
 
 # Tasks whose rows have options of their own, so that right answers of other rows are wrong ones here.
@@ -48,16 +46,6 @@ def right_answers(examples: Iterable[Example], most: int = 3000) -> dict[str, li
         elif not statement and example["task"] in OWN_OPTIONS and len(right) <= 80:
             found.setdefault(example["source"], {})[right] = None
     return {source: list(answers)[:most] for source, answers in found.items() if len(answers) > 100}
-
-
-def read_recipe(path: Path) -> dict[str, Any]:
-    """A recipe's config file. What it does not say comes from the one beside it that `"extends"` names."""
-    config = json.loads(path.read_text(encoding="utf-8"))
-    if "extends" not in config:
-        return config
-    base = read_recipe(path.parent / config.pop("extends"))
-    parts = {key: {**base.get(key, {}), **value} for key, value in config.items() if isinstance(value, dict)}
-    return {**base, **config, **parts}
 
 
 def read_source(data_dirs: Sequence[str | Path], source: str, **kwargs: Any) -> list[Example]:
@@ -122,21 +110,6 @@ def _with_soft_targets(mixture: list[Example], config: dict[str, Any], teacher: 
         )
         mixture = [next(smoothed) if chosen else e for e, chosen in zip(mixture, smooth)]
     return mixture + unlabelled
-
-
-def token_lengths(examples: Sequence[Example], tokenizer: UniMCTokenizer) -> list[int]:
-    """Tokens of every example, before anything is cut; every distinct string is tokenised once."""
-    keys = ("text", "text_pair", "question")
-    distinct = list(dict.fromkeys(s for e in examples for s in (*(e[k] for k in keys), *e["options"]) if s))
-    count: dict[str, int] = {"": 0}
-    for start in range(0, len(distinct), 10_000):
-        chunk = distinct[start : start + 10_000]
-        for string, ids in zip(chunk, tokenizer(chunk, add_special_tokens=False)["input_ids"]):
-            count[string] = len(ids)
-    return [
-        2 + sum(count[o] + 1 for o in e["options"]) + sum(count[e[k]] + (e[k] != "" or k == "text") for k in keys)
-        for e in examples
-    ]
 
 
 def held_out(data_dirs: Sequence[str | Path], config: dict[str, Any]) -> list[Example]:

@@ -4,13 +4,13 @@
 """
 Train a UniMC model on many multiple-choice data sets. One config file says everything that decides the weights.
 
-    python examples/train_multiple_choice.py examples/train_english.json --data ../shared/data/english/train \
+    python examples/pretrain/train_multiple_choice.py examples/models/english/train_english.json --data ../shared/data/english/train \
         --backbone ../shared/backbones/all-MiniLM-L6-v2 --output /tmp/unimc-english
 
 A smaller run, a few minutes on two cores: add `--max_steps 100`. A run that was stopped goes on where it was with
 `--resume`. The folder that comes out loads with `pipeline("unimc-zero-shot", model=...)`, and is a `--backbone` for
-`examples/train_english_second.json` (with the first one as `--teacher`). On several processes or
-machines: `torchrun --nproc_per_node 2 examples/train_multiple_choice.py ...`, each with batches of its own.
+`examples/models/english/train_english_second.json` (with the first one as `--teacher`). On several processes or
+machines: `torchrun --nproc_per_node 2 examples/pretrain/train_multiple_choice.py ...`, each with batches of its own.
 """
 
 from __future__ import annotations
@@ -23,14 +23,16 @@ import platform
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from multiple_choice_data import build_mixture, held_out, read_recipe, token_lengths
-from sklearn.metrics import f1_score
-from transformers import EvalPrediction, TrainingArguments, set_seed
+from multiple_choice_data import build_mixture, held_out
+from transformers import TrainingArguments, set_seed
 
 from unimc_hf import DataCollatorForUniMC, UniMCForMultipleChoice, UniMCTokenizer
+from unimc_hf.evaluation.source_scores import scores_by_source
+from unimc_hf.training.backbone import load_backbone
+from unimc_hf.training.recipes import read_recipe
 from unimc_hf.training.token_batch_sampler import TokenBudgetBatchSampler
+from unimc_hf.training.token_lengths import token_lengths
 from unimc_hf.training.trainer import UniMCTrainer
 
 # Lengths are multiples of it, so that matrix shapes come again: every new one costs a CPU some milliseconds.
@@ -45,56 +47,11 @@ DEFAULT_TRAINING_ARGUMENTS = {
 }
 
 
-def load_backbone(folder: str, config: dict[str, Any]) -> tuple[UniMCForMultipleChoice, UniMCTokenizer]:
-    """The backbone as a UniMC model. Where it has no MLM head, the new one starts close to the identity."""
-    tokenizer = UniMCTokenizer.from_pretrained(folder)
-    yes_token_id, no_token_id = tokenizer.yes_no_token_ids(config["language"])
-    model, info = UniMCForMultipleChoice.from_pretrained(
-        folder,
-        yes_token_id=yes_token_id,
-        no_token_id=no_token_id,
-        language=config["language"],
-        option_mlm_loss=config["option_mlm_loss"],
-        attention_probs_dropout_prob=0.0,  # with it, attention takes a slower path
-        hidden_dropout_prob=config["hidden_dropout_prob"],
-        output_loading_info=True,
-        dtype=torch.float32,
-    )
-    if any("transform.dense.weight" in key for key in info["missing_keys"]):
-        dense = model.cls.predictions.transform.dense
-        with torch.no_grad():
-            dense.weight.copy_(torch.eye(dense.out_features))
-            dense.bias.zero_()
-    for name, parameter in model.named_parameters():
-        parameter.requires_grad_(not any(part in name for part in config["frozen"]))
-    return model.to(getattr(torch, config["dtype"])), tokenizer
-
-
-def scores_by_source(sources: list[str]) -> Any:
-    """A `compute_metrics` for examples in the order of `sources`: macro-F1 of each, and the means.
-
-    Accuracy would reward a model that always gives the commonest answer of a task that it cannot do.
-    """
-
-    def compute(prediction: EvalPrediction) -> dict[str, float]:
-        # Trainer pads menus of different batches with -100, which is no logit.
-        logits = np.where(prediction.predictions == -100, -np.inf, prediction.predictions)
-        predicted, labels = np.argmax(logits, axis=-1), np.asarray(prediction.label_ids)
-        rows = {source: np.array(sources) == source for source in dict.fromkeys(sources)}
-        accuracy = [float((predicted[row] == labels[row]).mean()) for row in rows.values()]
-        scores = {
-            source: f1_score(labels[row], predicted[row], labels=np.unique(labels[row]), average="macro")
-            for source, row in rows.items()
-        }
-        means = {"mean_macro_f1": float(np.mean(list(scores.values()))), "mean_accuracy": float(np.mean(accuracy))}
-        return {**means, **scores}
-
-    return compute
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("config", type=Path, help="JSON file of the recipe, e.g. examples/train_english.json")
+    parser.add_argument(
+        "config", type=Path, help="JSON file of the recipe, e.g. examples/models/english/train_english.json"
+    )
     parser.add_argument("--data", type=Path, nargs="+", required=True, help="folders of the JSONL training sources")
     parser.add_argument("--backbone", required=True, help="folder or Hub name of the encoder to start from")
     parser.add_argument("--teacher", help="embedding model for the soft targets, if it is not the backbone")

@@ -179,7 +179,7 @@ def test_the_lock_has_a_version_of_everything_that_ci_installs() -> None:
     }
     wanted = [Requirement(line) for line in project()["dependencies"]]
     wanted += [Requirement(line) for lines in project()["optional-dependencies"].values() for line in lines]
-    for path in (".ci/requirements.in", "examples/space/requirements.txt"):
+    for path in (".ci/requirements.in", "examples/deploy/space/requirements.txt"):
         wanted += requirements(ROOT / path)
     locked = {str(need): versions.get(canonicalize_name(need.name)) for need in wanted}
     assert [need for need, version in locked.items() if not version or version not in Requirement(need).specifier] == []

@@ -15,7 +15,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-PAGES = [ROOT / "README.md", ROOT / "README.zh.md", ROOT / "examples/space/README.md"]
+PAGES = [ROOT / "README.md", ROOT / "README.zh.md", ROOT / "examples/deploy/space/README.md"]
 PAGES += sorted((ROOT / ".github").glob("*.md"))
 PAGES += sorted((ROOT / "examples/docs").glob("*.md"))
 FENCED = re.compile(r"^```python\n(.*?)^```", flags=re.DOTALL | re.MULTILINE)

@@ -1,4 +1,4 @@
-"""`examples/convert_checkpoints.py` on folders of the shape of the published checkpoints, with tiny sizes."""
+"""`examples/deploy/convert_checkpoints.py` on folders of the shape of the published checkpoints, with tiny sizes."""
 
 import importlib.util
 import io

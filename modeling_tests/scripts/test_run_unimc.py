@@ -1,4 +1,4 @@
-"""`examples/run_unimc.py` from files to a saved and pushed model; rows of ordinary data sets as examples."""
+"""`examples/fine_tune/run_unimc.py` from files to a saved and pushed model; rows of ordinary data sets as examples."""
 
 import csv
 import json

@@ -118,7 +118,7 @@ def log(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def port(folder: Path, log: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
-    """Of a running `examples/serve.py`."""
+    """Of a running `examples/deploy/serve.py`."""
     monkeypatch.setenv("HF_MODULES_CACHE", str(tmp_path))
     with soak_module().serving(folder, log) as (free, _):
         yield free

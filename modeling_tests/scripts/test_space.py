@@ -18,8 +18,8 @@ from pathlib import Path
 
 import pytest
 
-pytest.importorskip("gradio", reason="needs gradio: pip install -r examples/space/requirements.txt")
-pytest.importorskip("matplotlib", reason="needs matplotlib: pip install -r examples/space/requirements.txt")
+pytest.importorskip("gradio", reason="needs gradio: pip install -r examples/deploy/space/requirements.txt")
+pytest.importorskip("matplotlib", reason="needs matplotlib: pip install -r examples/deploy/space/requirements.txt")
 
 ROOT = Path(__file__).parents[1]
 SPACE = ROOT / "examples" / "space"

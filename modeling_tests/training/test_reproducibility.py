@@ -78,7 +78,9 @@ def committed() -> dict:
 
 @pytest.mark.parametrize("name", RECIPES)
 def test_the_trajectory_is_that_of_the_committed_recipe(name: str, committed: dict) -> None:
-    message = f"{name} has changed: run `python examples/loss_trajectory.py --write`, and look at the difference"
+    message = (
+        f"{name} has changed: run `python examples/pretrain/loss_trajectory.py --write`, and look at the difference"
+    )
     assert committed["trajectories"][name]["recipe_sha256"] == digest(read_recipe(EXAMPLES / name)), message
     assert committed["cut"] == CUT and len(committed["trajectories"][name]["loss"]) == CUT["steps"]
 
