@@ -5,7 +5,8 @@
 Speed of zero-shot classifiers on this machine: same backbone size, random weights, all in one run, interleaved.
 
     pip install gliclass matplotlib
-    python examples/benchmark/speed.py --output examples/benchmark/results/speed.json --plot examples/benchmark/results/speed.png
+    python examples/benchmark/speed.py --output examples/benchmark/results/speed.json \
+        --plot examples/benchmark/results/speed.png
 
 About 40 minutes on two cores, a third of it for `--seconds 6 --rounds 2`. Every contender has a process of its own; in
 each round each of them classifies the same texts once, and medians over the rounds are reported. A contender that would

@@ -5,7 +5,8 @@
 Convert the published Erlangshen-UniMC checkpoints: safetensors instead of pickles, the language and the words for yes
 and no recorded, the code and a card beside them.
 
-    python examples/deploy/convert_checkpoints.py IDEA-CCNL/Erlangshen-UniMC-RoBERTa-110M-Chinese --output /tmp/converted
+    python examples/deploy/convert_checkpoints.py IDEA-CCNL/Erlangshen-UniMC-RoBERTa-110M-Chinese \
+        --output /tmp/converted
     python examples/deploy/convert_checkpoints.py all --output /tmp/converted --push my-name
     python examples/deploy/convert_checkpoints.py /data/old-folder --language chinese --output /tmp/converted
 

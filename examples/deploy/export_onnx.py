@@ -8,8 +8,8 @@ Export a UniMC model to ONNX, with any number of texts, tokens and options, and 
     python examples/deploy/export_onnx.py /tmp/unimc-onnx
     python examples/deploy/export_onnx.py /tmp/unimc-onnx --int8
 
-Without `--model` it is the model inside the package. `unimc_hf.deployment.onnx_model.onnx_pipeline` reads the folder. `--int8`
-also writes `model.int8.onnx`, whose matrices are 8-bit integers; how much of the answers changes is printed.
+Without `--model` it is the model inside the package. `unimc_hf.deployment.onnx_model.onnx_pipeline` reads the folder.
+`--int8` also writes `model.int8.onnx`, whose matrices are 8-bit integers; how much of the answers changes is printed.
 """
 
 from __future__ import annotations

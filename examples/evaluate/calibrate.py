@@ -5,7 +5,8 @@
 Fit a model's calibration on development tasks, write it into its config, and show what it does.
 
     python examples/evaluate/calibrate.py /tmp/unimc-english/model examples/models/english/train_english_second.json \
-        --data ../shared/data/english/train --output examples/models/english/calibration_english.json --plot reliability.png
+        --data ../shared/data/english/train --output examples/models/english/calibration_english.json \
+        --plot reliability.png
 
 The recipe names the development tasks. The figures are honest ones: every task is scored with a calibration that was
 fitted on the other half of the tasks. What is written into the config is fitted on all of them.
@@ -31,6 +32,7 @@ import unimc_hf  # noqa: F401  # registers the pipeline
 from unimc_hf.evaluation.calibration import Calibration, ScoredDataSets, fit_calibration, score_data_sets
 from unimc_hf.evaluation.jsonl_examples import Example
 from unimc_hf.evaluation.metrics import calibration_bins, calibration_error
+from unimc_hf.training.recipes import read_recipe
 
 Points = dict[str, list[tuple[float, bool]]]
 

@@ -6,7 +6,8 @@ Evaluate on the nine tasks of FewCLUE, zero-shot (as ZeroCLUE does) and few-shot
 
     python examples/evaluate/evaluate_fewclue.py ../shared/data/chinese/fewclue \
         --model examples/chinese_model/unimc_hf_chinese_research \
-        --cosine ../shared/backbones/multilingual-e5-small-zh-en --few-shot --output examples/models/chinese/evaluation_fewclue.json
+        --cosine ../shared/backbones/multilingual-e5-small-zh-en --few-shot \
+        --output examples/models/chinese/evaluation_fewclue.json
 
 Without `--model` it is the installed Chinese one. The metric of every task is accuracy, on `TASK.test.jsonl.gz`. All
 options of a task are in one forward pass, 119 of them too, and none is cut. For `--few-shot` each model is fine-tuned

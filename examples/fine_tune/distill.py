@@ -4,7 +4,8 @@
 """
 Train a small UniMC from what a larger one answers on texts without labels.
 
-    python examples/fine_tune/distill.py ../shared/data/english/train/isear.jsonl.gz --layers 3 --limit 2000 --output /tmp/student
+    python examples/fine_tune/distill.py ../shared/data/english/train/isear.jsonl.gz \
+        --layers 3 --limit 2000 --output /tmp/student
 
 The files are in the common JSONL format; labels in them are only used to measure, on `--test-rows` rows that are not
 trained on. The student is any UniMC folder (`--student`), or the teacher with some of its layers (`--layers`), as

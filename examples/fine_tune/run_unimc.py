@@ -4,8 +4,8 @@
 """
 Fine-tune or pre-train a UniMC model on any labelled texts, with stock `Trainer`.
 
-    python examples/fine_tune/run_unimc.py --train_files train.jsonl.gz --validation_files dev.jsonl.gz --output_dir /tmp/tuned \
-        --do_train --do_eval --num_train_epochs 3
+    python examples/fine_tune/run_unimc.py --train_files train.jsonl.gz --validation_files dev.jsonl.gz \
+        --output_dir /tmp/tuned --do_train --do_eval --num_train_epochs 3
 
 Files of the common format (JSONL with `options`; see unimc_hf/jsonl_examples.py) and text classification (`.csv`,
 `.json`, `.parquet`, or `--dataset_name` for the Hub) may be mixed: every batch holds menus of any length. Columns are

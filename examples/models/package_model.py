@@ -5,7 +5,8 @@ the package beside it (`language="chinese"`).
     python examples/models/package_model.py /tmp/unimc-english/model
 
 Copies weights, configuration and tokenizer, without the code that `save_pretrained` puts beside them for
-repositories: inside the package the code is the package. The card is written by `write_english_card.py` or `write_chinese_card.py` afterwards.
+repositories: inside the package the code is the package. The card is written afterwards, by `write_english_card.py` or
+`write_chinese_card.py`.
 """
 
 from __future__ import annotations

@@ -4,7 +4,8 @@
 """
 Write the card of the Chinese model from the committed figures, the recipe and the table of sources.
 
-    python examples/models/write_chinese_card.py --sources ../shared/data/chinese/SOURCES.md ../shared/data/english/SOURCES.md
+    python examples/models/write_chinese_card.py \
+        --sources ../shared/data/chinese/SOURCES.md ../shared/data/english/SOURCES.md
 
 Every number in the card comes from `evaluation_fewclue.json`, `evaluation_chinese_english.json`,
 `training_chinese.json` and the recipes that it names, all in `examples/models/chinese/`.
@@ -51,8 +52,8 @@ classify("球队在加时赛中赢得了冠军。", candidate_labels=["体育", 
 
 Accuracy on the nine FewCLUE tasks, {split}, with 95 % bootstrap intervals. Zero-shot means that no row of the task, and
 no source that comes from the same collection as a FewCLUE task, was trained on. Written by
-`examples/evaluate/evaluate_fewclue.py` into `examples/models/chinese/evaluation_fewclue.json`; the published rows, on all of
-test_public, are in `examples/models/chinese/evaluation_fewclue.md`.
+`examples/evaluate/evaluate_fewclue.py` into `examples/models/chinese/evaluation_fewclue.json`; the published rows, on
+all of test_public, are in `examples/models/chinese/evaluation_fewclue.md`.
 
 {figures}
 
@@ -66,8 +67,8 @@ English, whole public test files (`examples/models/chinese/evaluation_chinese_en
 
 {runs}
 
-The recipes are in `examples/models/chinese/`. Sources that `SOURCES.md` marks as kin of a FewCLUE task are left out of all of them:
-{kin}.
+The recipes are in `examples/models/chinese/`. Sources that `SOURCES.md` marks as kin of a FewCLUE task are left out of
+all of them: {kin}.
 
 ## Sources
 

@@ -4,9 +4,10 @@
 """
 Write the card of the packaged model from the committed figures, the recipe and the table of sources.
 
-    python examples/models/write_english_card.py examples/models/english/evaluation_english.json examples/models/english/train_english_second.json \
-        --development examples/models/english/evaluation_development.json --training examples/models/english/training_english.json \
-        --calibration examples/models/english/calibration_english.json --sources ../shared/data/english/SOURCES.md
+    cd examples/models/english
+    python ../write_english_card.py evaluation_english.json train_english_second.json \
+        --development evaluation_development.json --training training_english.json \
+        --calibration calibration_english.json --sources ../../../../shared/data/english/SOURCES.md
 
 Every number in the card comes from one of these files.
 """
@@ -69,9 +70,9 @@ calibration error, mean over the tasks, each scored by a calibration that was fi
 ## Training
 
 The weights are {weights} (`examples/pretrain/average_models.py`); the curves of loss and held-out tasks are in
-`examples/models/english/training_english.json`. Each run is `examples/pretrain/train_multiple_choice.py` with its recipe: OP and O-MLM losses,
-menus of 2 to 80 options with distractors from other tasks, several wordings of every question, label and inference
-pair.
+`examples/models/english/training_english.json`. Each run is `examples/pretrain/train_multiple_choice.py` with its
+recipe: OP and O-MLM losses, menus of 2 to 80 options with distractors from other tasks, several wordings of every
+question, label and inference pair.
 
 {runs}
 

@@ -4,8 +4,10 @@
 """
 The first steps of the default recipes on a cut-down mixture: what each step's loss was, to compare with later.
 
-    python examples/pretrain/loss_trajectory.py            # train again and compare with examples/models/loss_trajectories.json
+    python examples/pretrain/loss_trajectory.py            # train again and compare with the committed ones
     python examples/pretrain/loss_trajectory.py --write    # after a recipe or its code was changed on purpose
+
+The committed ones are `examples/models/loss_trajectories.json`.
 
 A trajectory is a run of `train_multiple_choice.py` with the recipe's own seed, data, backbone and learning rate of each
 step, in which sizes are smaller (`CUT`), so that it takes half a minute. On one machine it is the same run every time.

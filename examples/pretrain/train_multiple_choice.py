@@ -4,8 +4,9 @@
 """
 Train a UniMC model on many multiple-choice data sets. One config file says everything that decides the weights.
 
-    python examples/pretrain/train_multiple_choice.py examples/models/english/train_english.json --data ../shared/data/english/train \
-        --backbone ../shared/backbones/all-MiniLM-L6-v2 --output /tmp/unimc-english
+    python examples/pretrain/train_multiple_choice.py examples/models/english/train_english.json \
+        --data ../shared/data/english/train --backbone ../shared/backbones/all-MiniLM-L6-v2 \
+        --output /tmp/unimc-english
 
 A smaller run, a few minutes on two cores: add `--max_steps 100`. A run that was stopped goes on where it was with
 `--resume`. The folder that comes out loads with `pipeline("unimc-zero-shot", model=...)`, and is a `--backbone` for

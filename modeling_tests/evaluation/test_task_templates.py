@@ -3,7 +3,8 @@
 from dataclasses import replace
 
 import pytest
-from tiny_models import SHARED, needs_shared, tiny_model, tiny_tokenizer
+from places import SHARED
+from tiny_models import needs_shared, tiny_model, tiny_tokenizer
 
 from unimc_hf import DataCollatorForUniMC, UniMCZeroShotPipeline
 from unimc_hf.evaluation.jsonl_examples import read_jsonl

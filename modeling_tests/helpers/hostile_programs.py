@@ -41,8 +41,8 @@ from hostile_values import (
 )
 from hypothesis import strategies as st
 
-from unimc_hf.__main__ import main
 from unimc_hf.command_line.classify_file import classify_file
+from unimc_hf.command_line.table import main
 
 
 @cache
@@ -83,7 +83,7 @@ raw_bodies = rarely(
 
 
 def check_server(case: bytes) -> str:
-    from serve import make_app
+    from serve import make_app  # needs starlette
 
     status, body = asyncio.run(_post(make_app(handler(), max_bytes=200_000), case))
     content = json.loads(body, parse_constant=lambda name: 1 / 0)

@@ -5,10 +5,10 @@ from __future__ import annotations
 
 import copy
 from functools import cache
-from pathlib import Path
 
 import pytest
 import torch
+from places import SHARED
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 from transformers import (
     AlbertConfig,
@@ -27,7 +27,6 @@ from transformers import (
 
 from unimc_hf import UniMCConfig, UniMCForMultipleChoice, UniMCTokenizer
 
-SHARED = Path(__file__).resolve().parents[2] / "shared"
 needs_shared = pytest.mark.skipif(not SHARED.is_dir(), reason="needs ../shared (data and goldens) beside the checkout")
 
 WORDS = (

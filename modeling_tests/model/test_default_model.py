@@ -7,11 +7,13 @@ import sys
 from pathlib import Path
 
 import pytest
-from tiny_models import SHARED, needs_shared
+from places import EXAMPLES, SHARED
+from tiny_models import needs_shared
 from transformers import pipeline
 
 import unimc_hf
-from unimc_hf.__main__ import EXAMPLES, format_table, main
+from unimc_hf.command_line.table import EXAMPLES as DEMO
+from unimc_hf.command_line.table import format_table, main
 from unimc_hf.evaluation.classifiers import unimc_classifier
 from unimc_hf.evaluation.jsonl_examples import read_jsonl
 from unimc_hf.evaluation.metrics import evaluate
@@ -40,7 +42,7 @@ def test_three_lines(classify: unimc_hf.UniMCZeroShotPipeline) -> None:
 def test_every_example_of_the_command_is_answered(capsys: pytest.CaptureFixture) -> None:
     assert main([]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert len(lines) == 2 + len(EXAMPLES)
+    assert len(lines) == 2 + len(DEMO)
     assert lines[2].startswith("topic") and "business" in lines[2]
 
 
@@ -72,7 +74,7 @@ def test_it_works_in_a_fresh_interpreter_without_a_network() -> None:
 @needs_shared
 @pytest.mark.parametrize("data_set", ["ag_news", "sst2", "trec6", "rte"])
 def test_it_reaches_its_committed_figures(classify: unimc_hf.UniMCZeroShotPipeline, data_set: str) -> None:
-    committed = json.loads((Path(__file__).parents[1] / "examples" / "evaluation_english.json").read_text())
+    committed = json.loads((EXAMPLES / "models" / "english" / "evaluation_english.json").read_text())
     names = list(committed["classifiers"])
     ours, floor = (committed["classifiers"][name]["data_sets"][data_set] for name in names[:2])
     assert "UniMC" in names[0] and "cosine" in names[1]

@@ -4,8 +4,9 @@ import json
 
 import pytest
 import torch
+from places import SHARED
 from safetensors.torch import load_file
-from tiny_models import SHARED, needs_shared
+from tiny_models import needs_shared
 from transformers import pipeline
 
 from unimc_hf import UniMCForMultipleChoice, UniMCTokenizer

@@ -12,8 +12,8 @@ import pytest
 from tiny_models import tiny_model, tiny_tokenizer
 
 from unimc_hf import UniMCZeroShotPipeline
-from unimc_hf.__main__ import format_table, main
 from unimc_hf.command_line.classify_file import classify_file
+from unimc_hf.command_line.table import format_table, main
 
 LABELS = ["sports", "business"]
 Run = Callable[..., int]

@@ -7,11 +7,11 @@ import subprocess
 import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from threading import Barrier
 from typing import Any
 
 import pytest
+from places import IMPORTABLE
 from tiny_models import WORDS, tiny_model, tiny_tokenizer
 
 from unimc_hf import UniMCDecisionPipeline, UniMCTokenizer, UniMCZeroShotPipeline
@@ -101,7 +101,6 @@ def test_other_uses_of_the_tokenizer_disturb_no_call() -> None:
 
 FORK = """
 import multiprocessing, sys
-sys.path.insert(0, sys.argv[1])
 import torch
 from tiny_models import WORDS, tiny_model, tiny_tokenizer
 from unimc_hf import UniMCZeroShotPipeline
@@ -114,7 +113,7 @@ assert torch.get_num_threads() == 2
 classify = UniMCZeroShotPipeline(tiny_model("bert"), tiny_tokenizer(), device="cpu")
 expected = [ask(index) for index in range(1, 9)]
 with multiprocessing.get_context("fork").Pool(3) as pool:
-    answers = pool.map_async(ask, range(1, 9), chunksize=1).get(timeout=float(sys.argv[2]))
+    answers = pool.map_async(ask, range(1, 9), chunksize=1).get(timeout=float(sys.argv[1]))
 for answer, want in zip(answers, expected, strict=True):
     for got, row in zip(answer, want, strict=True):
         assert got["labels"] == row["labels"]
@@ -127,7 +126,8 @@ assert ask(1) == expected[0] and torch.get_num_threads() == 2  # nothing has cha
 def test_forked_processes_answer() -> None:
     # Without care they wait for ever: the threads with which the parent has computed are not in the child.
     done = subprocess.run(
-        [sys.executable, "-c", FORK, str(Path(__file__).parent), "300"],
-        capture_output=True, text=True, timeout=600, env={**os.environ, "OMP_NUM_THREADS": "2"},
+        [sys.executable, "-c", FORK, "300"],
+        capture_output=True, text=True, timeout=600,
+        env={**os.environ, "OMP_NUM_THREADS": "2", "PYTHONPATH": IMPORTABLE},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-3000:]

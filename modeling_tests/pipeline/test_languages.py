@@ -3,12 +3,13 @@
 from pathlib import Path
 
 import pytest
+from places import EXAMPLES
 from tiny_models import tiny_model, tiny_tokenizer
 from transformers import pipeline
 
 import unimc_hf
 from unimc_hf import UniMCZeroShotPipeline, find_model
-from unimc_hf.__main__ import main
+from unimc_hf.command_line.table import main
 from unimc_hf.loading.installed_models import CHINESE_PACKAGE
 
 
@@ -70,7 +71,7 @@ def test_another_language_than_the_recorded_one_raises() -> None:
 
 
 def test_the_chinese_model_answers_in_both_languages() -> None:
-    folder = Path(__file__).parents[1] / "examples" / "chinese_model" / CHINESE_PACKAGE
+    folder = EXAMPLES / "chinese_model" / CHINESE_PACKAGE
     assert (folder / "model.safetensors").stat().st_size <= 80_000_000
     classify = pipeline("unimc-zero-shot", model=str(folder))
     assert classify.model.config.language == "chinese"

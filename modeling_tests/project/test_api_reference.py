@@ -7,7 +7,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from test_readme import FENCED, PAGES, ROOT
+from places import ROOT
+from test_readme import FENCED, PAGES
 
 import unimc_hf
 
@@ -32,5 +33,8 @@ def test_it_is_built_and_complete(tmp_path: Path) -> None:
     assert "drop labels that score lower" in html
 
     code = "\n".join(snippet for page in PAGES for snippet in FENCED.findall(page.read_text(encoding="utf-8")))
-    modules = set(re.findall(r"from unimc_hf\.(\w+) import", code))
-    assert modules and [name for name in modules if not (tmp_path / "unimc_hf" / f"{name}.html").exists()] == []
+    modules = set(re.findall(r"from unimc_hf\.([\w.]+) import", code))
+    assert (
+        modules
+        and [name for name in modules if not (tmp_path / "unimc_hf" / f"{name.replace('.', '/')}.html").exists()] == []
+    )

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+from places import ROOT
 
-ROOT = Path(__file__).parents[1]
 RUNTIME = ("huggingface-hub", "safetensors", "tokenizers", "torch", "transformers")
 # What single functions import when they are called, and the dependency of an extra that brings it.
 IN_EXTRAS = {"onnxruntime": "onnxruntime", "scipy": "scikit-learn", "sklearn": "scikit-learn"}
@@ -65,7 +65,7 @@ def test_the_declared_dependencies_are_these() -> None:
 
 def test_no_module_imports_anything_else() -> None:
     here, later = {}, {}
-    for path in sorted((ROOT / "unimc_hf").glob("*.py")):
+    for path in sorted((ROOT / "unimc_hf").rglob("*.py")):
         tree = ast.parse(path.read_text(encoding="utf-8"))
         in_functions = {node for f in ast.walk(tree) if isinstance(f, ast.FunctionDef) for node in ast.walk(f)}
         for node in ast.walk(tree):

@@ -12,8 +12,8 @@ import tokenize
 from pathlib import Path
 
 import pytest
+from places import EXAMPLES, ROOT
 
-ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 PAGES = [ROOT / "README.md", ROOT / "README.zh.md", ROOT / "examples/deploy/space/README.md"]
 PAGES += sorted((ROOT / ".github").glob("*.md"))
@@ -109,14 +109,14 @@ def test_the_two_commands_are_marked_for_ci(name: str) -> None:
 
 
 def test_the_evaluation_table_is_that_of_the_committed_figures() -> None:
-    figures = json.loads((ROOT / "examples" / "evaluation_english.json").read_text(encoding="utf-8"))
+    figures = json.loads((EXAMPLES / "models" / "english" / "evaluation_english.json").read_text(encoding="utf-8"))
     for row in figures["classifiers"].values():
         for data_set in row["data_sets"].values():
             assert f"{data_set['accuracy']:.3f}" in README
 
 
 def test_the_speed_table_is_that_of_the_committed_figures() -> None:
-    figures = json.loads((ROOT / "examples" / "benchmark" / "speed.json").read_text(encoding="utf-8"))
+    figures = json.loads((EXAMPLES / "benchmark" / "results" / "speed.json").read_text(encoding="utf-8"))
     speeds = figures["sizes"]["minilm"]["labels"]
     for name in next(iter(speeds.values())):
         row = " | ".join(f"{contenders[name]['texts_per_second']:.3g}" for contenders in speeds.values())
@@ -124,7 +124,7 @@ def test_the_speed_table_is_that_of_the_committed_figures() -> None:
 
 
 def test_the_triangle_is_that_of_the_committed_figures() -> None:
-    figures = json.loads((ROOT / "examples" / "impossible_triangle.json").read_text(encoding="utf-8"))
+    figures = json.loads((EXAMPLES / "fine_tune" / "results" / "impossible_triangle.json").read_text(encoding="utf-8"))
     for method, facts in figures["contenders"].items():
         row = f"| {method} | {facts['parameters'] / 1e6:.1f}M |"
         for shots in (0, 16, "all"):
@@ -134,8 +134,8 @@ def test_the_triangle_is_that_of_the_committed_figures() -> None:
 
 
 def test_the_chinese_table_is_that_of_the_committed_figures() -> None:
-    figures = json.loads((ROOT / "examples" / "evaluation_fewclue.json").read_text(encoding="utf-8"))
-    published = json.loads((ROOT / "examples" / "published_fewclue.json").read_text(encoding="utf-8"))
+    figures = json.loads((EXAMPLES / "models" / "chinese" / "evaluation_fewclue.json").read_text(encoding="utf-8"))
+    published = json.loads((EXAMPLES / "evaluate" / "published_fewclue.json").read_text(encoding="utf-8"))
     page, tasks = (ROOT / "README.zh.md").read_text(encoding="utf-8"), published["tasks"]
     ours = {"zero-shot": "UniMC unimc_hf_chinese_research", "few-shot": "UniMC unimc_hf_chinese_research, train"}
     for setting, name in ours.items():

@@ -1,13 +1,12 @@
 """The workflow of the public repository runs what `.ci/run` runs, on what `pyproject.toml` promises."""
 
 import re
-from pathlib import Path
 
 import yaml
+from places import ROOT
 
-PROJECT = Path(__file__).resolve().parents[1]
-WORKFLOW = yaml.safe_load((PROJECT / ".github/workflows/tests.yml").read_text(encoding="utf-8"))
-PYPROJECT = (PROJECT / "pyproject.toml").read_text(encoding="utf-8")
+WORKFLOW = yaml.safe_load((ROOT / ".github/workflows/tests.yml").read_text(encoding="utf-8"))
+PYROOT = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
 
 
 def commands(job: str) -> list[str]:
@@ -16,14 +15,14 @@ def commands(job: str) -> list[str]:
 
 def test_the_matrix_is_what_the_project_promises() -> None:
     matrix = WORKFLOW["jobs"]["tests"]["strategy"]["matrix"]
-    oldest = re.search(r'"transformers>=([\d.]+),<\d+"', PYPROJECT)[1]
+    oldest = re.search(r'"transformers>=([\d.]+),<\d+"', PYROOT)[1]
     assert matrix["transformers"] == [f"=={oldest}", ""]
-    assert matrix["python"][0] == re.search(r'requires-python = ">=([\d.]+)"', PYPROJECT)[1]
+    assert matrix["python"][0] == re.search(r'requires-python = ">=([\d.]+)"', PYROOT)[1]
     assert "transformers${{ matrix.transformers }}" in commands("tests")[1]
 
 
 def test_its_checks_are_those_of_ci_run() -> None:
-    local = (PROJECT / ".ci/run").read_text(encoding="utf-8").splitlines()
+    local = (ROOT / ".ci/run").read_text(encoding="utf-8").splitlines()
     style = [command for command in commands("style") if not command.startswith("pip ")]
     assert style and set(style) <= set(local)
     conformance = "python modeling_tests/conformance/run.py"

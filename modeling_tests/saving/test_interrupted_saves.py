@@ -13,6 +13,7 @@ from unittest import mock
 
 import pytest
 import torch
+from places import IMPORTABLE
 from tiny_models import tiny_config, tiny_model, tiny_tokenizer
 from transformers import modeling_utils, pipeline
 from transformers.integrations.peft import MIN_PEFT_VERSION
@@ -185,7 +186,8 @@ def test_a_save_that_is_killed_or_runs_out_of_disk(tmp_path: Path) -> None:
     rounds = 8
     done = subprocess.run(
         [sys.executable, "-c", KILL, str(Path(__file__).parent), str(tmp_path / "model"), str(rounds)],
-        capture_output=True, text=True, timeout=600, env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True, text=True, timeout=600,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": IMPORTABLE},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     outcomes = json.loads(done.stdout.splitlines()[-1])

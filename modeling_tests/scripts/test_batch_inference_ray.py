@@ -3,24 +3,21 @@
 import json
 import os
 import signal
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from places import IMPORTABLE
 from tiny_models import tiny_model, tiny_tokenizer
 
 from unimc_hf import UniMCZeroShotPipeline
 
 ray = pytest.importorskip("ray", reason='needs `pip install -e ".[ray]"`')
 pytest.importorskip("ray.data", reason='needs `pip install -e ".[ray]"`')
+import batch_inference_ray  # noqa: E402
 import pyarrow as pa  # noqa: E402
 import pyarrow.csv  # noqa: E402
 import pyarrow.parquet  # noqa: E402
-
-TESTS, ROOT = Path(__file__).parent, Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT / "examples"))
-import batch_inference_ray  # noqa: E402
 
 ROWS = 600
 MENU = ["red", "blue", "dog"]
@@ -31,7 +28,7 @@ TEXTS = [f"{WORDS[i % 15]} {WORDS[i // 15 % 15]} {WORDS[i // 225]} {i}" for i in
 @pytest.fixture(scope="module", autouse=True)
 def cluster() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:  # workers import the classes that they run
-        patch.setenv("PYTHONPATH", os.pathsep.join(map(str, (ROOT, ROOT / "examples", TESTS))))
+        patch.setenv("PYTHONPATH", os.pathsep.join([IMPORTABLE, str(Path(__file__).parent)]))
         ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False

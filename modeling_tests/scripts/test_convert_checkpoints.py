@@ -11,10 +11,11 @@ import pytest
 import torch
 from huggingface_hub import ModelCard
 from loopback_hub import LoopbackHub, run
+from places import EXAMPLES
 from tiny_models import TEXT_CONFIGS
 from transformers import MODEL_FOR_MASKED_LM_MAPPING, pipeline
 
-SCRIPT = Path(__file__).parents[1] / "examples" / "convert_checkpoints.py"
+SCRIPT = EXAMPLES / "deploy" / "convert_checkpoints.py"
 CHINESE = [
     *("[PAD] [UNK] [CLS] [SEP] [MASK]".split()),
     *dict.fromkeys("是非股市今天大幅下跌体育财经一个男人在弹吉他球队"),

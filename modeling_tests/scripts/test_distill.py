@@ -6,8 +6,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import distill
 import pytest
 import torch
+from places import EXAMPLES
 from tiny_models import FAMILIES, tiny_model, tiny_tokenizer
 from train_tiny import make_examples
 from transformers import TrainingArguments
@@ -15,10 +17,6 @@ from transformers import TrainingArguments
 from unimc_hf import DataCollatorForUniMC, UniMCForMultipleChoice, UniMCZeroShotPipeline
 from unimc_hf.evaluation.classifiers import unimc_classifier
 from unimc_hf.training.trainer import UniMCTrainer
-
-EXAMPLES = Path(__file__).parents[1] / "examples"
-sys.path.insert(0, str(EXAMPLES))
-import distill  # noqa: E402
 
 TEXTS = [{**example, "text_pair": "", "question": "", "label": None} for example in make_examples(12)]
 
@@ -145,7 +143,13 @@ def test_the_script(tmp_path: Path) -> None:
     tiny_tokenizer().save_pretrained(tmp_path / "teacher")
     rows = [{"passage": e["text"], "options": e["options"], "label": max(0, e["label"])} for e in make_examples(60)]
     (tmp_path / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)))
-    command = [sys.executable, str(EXAMPLES / "distill.py"), str(tmp_path / "rows.jsonl"), "--layers", "1"]
+    command = [
+        sys.executable,
+        str(EXAMPLES / "fine_tune" / "distill.py"),
+        str(tmp_path / "rows.jsonl"),
+        "--layers",
+        "1",
+    ]
     command += ["--teacher", str(tmp_path / "teacher"), "--output", str(tmp_path / "student"), "--test-rows", "20"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr[-3000:]

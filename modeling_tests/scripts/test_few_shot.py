@@ -1,4 +1,4 @@
-"""`examples/fine_tune/few_shot.py` and `impossible_triangle.py`: sampling, every method, the guard against collapse, resuming."""
+"""`few_shot.py` and `impossible_triangle.py`: sampling, every method, the guard against collapse, resuming."""
 
 import json
 import sys

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import evaluate_fewclue
 import pytest
-from tiny_models import SHARED, needs_shared, tiny_model, tiny_tokenizer
+from places import SHARED
+from tiny_models import needs_shared, tiny_model, tiny_tokenizer
 
 from unimc_hf import UniMCZeroShotPipeline
 

@@ -13,6 +13,7 @@ import pytest
 import run_unimc
 import torch
 from loopback_hub import LoopbackHub
+from places import EXAMPLES, ROOT
 from tiny_models import tiny_config, tiny_tokenizer
 from transformers import EvalPrediction, pipeline, set_seed
 
@@ -20,7 +21,6 @@ from unimc_hf import UniMCForMultipleChoice, UniMCZeroShotPipeline
 from unimc_hf.evaluation.classification_examples import classification_examples
 from unimc_hf.evaluation.metrics import option_metrics
 
-EXAMPLES = Path(__file__).parents[1] / "examples"
 REVIEWS = [("good film", 1), ("great play", 1), ("bad film", 0), ("terrible play", 0)]
 TOPICS = ["sports", "business", "music"]
 NEWS = [("team won", 0), ("stocks fell", 1), ("the song", 2), ("game lost", 0)]
@@ -196,8 +196,12 @@ def test_push_to_hub(model_folder: str, files: tuple[str, str], tmp_path: Path) 
         more = ["--train_files", files[1], "--do_train", "--max_steps", "1", "--save_strategy", "no"]
         push = ["--push_to_hub", "--hub_model_id", "me/tuned"]
         run = subprocess.run(
-            [sys.executable, str(EXAMPLES / "run_unimc.py"), *arguments(model_folder, tmp_path / "out", *more, *push)],
-            env={**environment, "NO_PROXY": "127.0.0.1", "PYTHONPATH": str(EXAMPLES.parent)},
+            [
+                sys.executable,
+                str(EXAMPLES / "fine_tune" / "run_unimc.py"),
+                *arguments(model_folder, tmp_path / "out", *more, *push),
+            ],
+            env={**environment, "NO_PROXY": "127.0.0.1", "PYTHONPATH": str(ROOT)},
             capture_output=True,
             text=True,
             timeout=300,

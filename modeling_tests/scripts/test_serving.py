@@ -1,4 +1,4 @@
-"""The saved `handler.py` without this package, its limits, and a server around it under load on loopback."""
+"""`handler.py` in a saved folder without this package, its limits, and a server around it under load on loopback."""
 
 import asyncio
 import functools
@@ -7,6 +7,7 @@ import importlib
 import json
 import os
 import random
+import shutil
 import socket
 import subprocess
 import sys
@@ -18,11 +19,11 @@ from typing import Any
 
 import pytest
 from handler import EndpointHandler
+from places import EXAMPLES
 from tiny_models import WORDS, tiny_model, tiny_tokenizer
 
 from unimc_hf import UniMCDecisionPipeline, UniMCZeroShotPipeline
 
-sys.path.append(str(Path(__file__).parents[1] / "examples" / "benchmark"))
 LABELS = ["sports", "business", "red car"]
 DECISION = {"state": "stocks fell", "questions": {"fell": {"type": "noul", "instructions": "fell the stocks"}}}
 
@@ -39,7 +40,8 @@ def handler(folder: Path) -> EndpointHandler:
     return EndpointHandler(str(folder))
 
 
-def test_the_saved_handler_works_from_the_repository_alone(folder: Path, tmp_path: Path) -> None:
+def test_the_handler_works_from_the_repository_alone(folder: Path, tmp_path: Path) -> None:
+    shutil.copy(EXAMPLES / "deploy" / "handler.py", folder)
     bodies = [
         {"inputs": "stocks fell", "parameters": {"candidate_labels": LABELS, "multi_label": True}},
         {"inputs": ["sky", {"text": "blue"}], "parameters": {"candidate_labels": LABELS}},

@@ -17,12 +17,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from places import EXAMPLES, ROOT
 
 pytest.importorskip("gradio", reason="needs gradio: pip install -r examples/deploy/space/requirements.txt")
 pytest.importorskip("matplotlib", reason="needs matplotlib: pip install -r examples/deploy/space/requirements.txt")
 
-ROOT = Path(__file__).parents[1]
-SPACE = ROOT / "examples" / "space"
+SPACE = EXAMPLES / "deploy" / "space"
 CHROMIUM = shutil.which("chromium")
 ARTIFACTS = Path(os.environ.get("CI_ARTIFACTS") or Path(tempfile.gettempdir()) / "unimc-space")
 SECONDS_TO_START = 120

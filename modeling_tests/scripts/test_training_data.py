@@ -12,12 +12,16 @@ import pytest
 import wordings
 import wordings_chinese
 from derived_rows import keyword_rows, pronoun_rows
+from places import EXAMPLES
 from rewording import CHINESE, Rewording, _polarity, _shorten
 from text_overlap import without_texts_of
 from tiny_models import tiny_tokenizer
 
-EXAMPLES = Path(__file__).parents[1] / "examples"
-RECIPE = json.loads((EXAMPLES / "train_english.json").read_text())
+from unimc_hf.training.recipes import read_recipe
+from unimc_hf.training.token_lengths import token_lengths
+
+ENGLISH, CHINESE_MODEL = EXAMPLES / "models" / "english", EXAMPLES / "models" / "chinese"
+RECIPE = json.loads((ENGLISH / "train_english.json").read_text())
 TOPICS = ["sports", "business", "music", "science", "travel"]
 
 
@@ -114,7 +118,7 @@ def test_lengths_are_those_of_the_tokenizer() -> None:
         {**example(["red"], 0, text=""), "question": "what", "text_pair": "the team"},
         {**example(["red", "sports game"], 0, text="")},
     ]
-    for row, length in zip(examples, data.token_lengths(examples, tokenizer)):
+    for row, length in zip(examples, token_lengths(examples, tokenizer)):
         encoded = tokenizer(row["text"], row["text_pair"] or None, options=row["options"], question=row["question"])
         assert length == len(encoded["input_ids"])
 
@@ -126,7 +130,7 @@ def test_an_ablation_changes_one_thing_and_refuses_unknown_names() -> None:
     assert RECIPE["augmentation"]["yes_no"] > 0
     with pytest.raises(SystemExit, match=r"no augmentation\.nothing"):
         ablate.changed(RECIPE, {"augmentation.nothing": 1})
-    spec = json.loads((EXAMPLES / "ablations_english.json").read_text())
+    spec = json.loads((ENGLISH / "ablations_english.json").read_text())
     for run in spec["runs"].values():
         ablate.changed(RECIPE, run["changes"])
 
@@ -136,7 +140,7 @@ def test_an_ablation_changes_one_thing_and_refuses_unknown_names() -> None:
 
 @pytest.fixture(scope="module")
 def reword_chinese() -> Rewording:
-    recipe = data.read_recipe(EXAMPLES / "train_chinese.json")
+    recipe = read_recipe(CHINESE_MODEL / "train_chinese.json")
     sets = {"news": TOPICS, "headlines": ["体育", "财经", "教育", "育儿"], "intents": ["查天气", "放音乐", "订机票"]}
     answers = {"pairs": [f"第{i}句话" for i in range(200)], "quiz": [f"答案{i}" for i in range(200)]}
     return Rewording(recipe["augmentation"], sets, answers, "chinese")
@@ -260,7 +264,7 @@ def test_a_recipe_extends_another(tmp_path: Path) -> None:
     (tmp_path / "more.json").write_text(
         json.dumps({"extends": "base.json", "sources": {"b": 3, "e": 4}, "development": ["d"]})
     )
-    merged = data.read_recipe(tmp_path / "more.json")
+    merged = read_recipe(tmp_path / "more.json")
     assert merged == {"seed": 1, "sources": {"a": 1, "b": 3, "e": 4}, "development": ["d"]}
 
 
@@ -269,7 +273,7 @@ CHINESE_RECIPES = ["train_chinese.json", "train_chinese_research.json", "train_c
 
 @pytest.mark.parametrize("name", CHINESE_RECIPES)
 def test_chinese_recipes_leave_out_what_they_say(name: str) -> None:
-    recipe = data.read_recipe(EXAMPLES / name)
+    recipe = read_recipe(CHINESE_MODEL / name)
     kin = {"ocnli_train10k", "oppo_xiaobu", "tnews_dataclue", "toutiao_small", "csl_discipline", "csl_keyword"}
     research_only = {"c3_mixed", "cmmlu", "cmnli", "csnli", "afqmc", "lcqmc", "stsb_zh", "idiom_nli", "logiqa2_zh"}
     assert not kin & set(recipe["sources"])
@@ -289,7 +293,7 @@ def test_similarity_reads_long_texts_and_offers_terms_of_titles(monkeypatch: pyt
             return [{"texts": texts, "phrases": phrases}]
 
     monkeypatch.setattr(data, "SimilarityTeacher", Teacher)
-    recipe = data.read_recipe(EXAMPLES / "train_chinese_research_second.json")
+    recipe = read_recipe(CHINESE_MODEL / "train_chinese_research_second.json")
     title = example(["工学", "法学"], 0, source="csl_category", text="基于神经网络的桥梁监测研究")
     abstract = example(["一二三四五六七八九十十一", "短语"], 1, source="other", text="这是一段很长的文字。" * 20)
     *kept, drawn = data._with_soft_targets([title, abstract], recipe, Teacher(""))

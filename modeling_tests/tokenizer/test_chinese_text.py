@@ -2,7 +2,8 @@
 
 import pytest
 import torch
-from tiny_models import SHARED, SIZES, needs_shared
+from places import SHARED
+from tiny_models import SIZES, needs_shared
 from transformers import BertConfig
 
 from unimc_hf import UniMCConfig, UniMCForMultipleChoice, UniMCTokenizer, UniMCZeroShotPipeline

@@ -6,7 +6,8 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tiny_models import SHARED, SPECIAL, needs_shared, tiny_tokenizer
+from places import SHARED
+from tiny_models import SPECIAL, needs_shared, tiny_tokenizer
 
 from unimc_hf import UniMCTokenizer
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from places import HELPERS
 from safetensors.torch import load_file
 from tiny_models import tiny_tokenizer
 from train_tiny import make_examples, train
@@ -68,7 +69,7 @@ def on_two_processes(tmp_path_factory: pytest.TempPathFactory) -> Path:
     }
     (folder / "runs.json").write_text(json.dumps(runs))
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
-    command += [str(Path(__file__).with_name("train_tiny.py")), str(folder / "runs.json"), str(folder)]
+    command += [str(HELPERS / "train_tiny.py"), str(folder / "runs.json"), str(folder)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=900)
     assert done.returncode == 0, done.stderr[-3000:]

@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from loss_trajectory import CUT, RECIPES, TRAJECTORIES, differences, digest, trajectory
-from multiple_choice_data import read_recipe
+from loss_trajectory import CUT, MODELS, RECIPES, TRAJECTORIES, differences, digest, trajectory
+from places import EXAMPLES, SHARED
 from safetensors.torch import load_file
-from tiny_models import SHARED, TEXT_CONFIGS, WORDS, needs_shared, tiny_tokenizer
+from tiny_models import TEXT_CONFIGS, WORDS, needs_shared, tiny_tokenizer
 from transformers import BertForMaskedLM, PreTrainedTokenizerFast
 
-EXAMPLES = Path(__file__).parents[1] / "examples"
+from unimc_hf.training.recipes import read_recipe
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +41,7 @@ def tiny_world(tmp_path_factory: pytest.TempPathFactory) -> Path:
         model_max_length=512,
     )
     plain.save_pretrained(folder / "backbone")
-    recipe = read_recipe(EXAMPLES / "train_english.json")
+    recipe = read_recipe(MODELS / "english" / "train_english.json")
     recipe |= {"sources": {"news": 80, "requests": 80, "quiz": 80}, "repeats": {"quiz": 2}, "opinions": 40}
     recipe |= {"development": ["news"], "development_menus": {}, "development_rows": 5, "tokens_per_batch": 256}
     recipe["similarity"] |= {"examples": 30, "phrases": 60, "max_choices": 12, "label_smoothing": 0.1}
@@ -54,7 +54,11 @@ def test_the_same_seed_gives_the_same_weights(tiny_world: Path) -> None:
     outputs = []
     for hash_seed in ("1", "2"):  # of Python's sets and dicts, which differs from run to run
         output = tiny_world / f"run {hash_seed}"
-        command = [sys.executable, str(EXAMPLES / "train_multiple_choice.py"), str(tiny_world / "recipe.json")]
+        command = [
+            sys.executable,
+            str(EXAMPLES / "pretrain" / "train_multiple_choice.py"),
+            str(tiny_world / "recipe.json"),
+        ]
         command += ["--data", str(tiny_world), "--backbone", str(tiny_world / "backbone"), "--output", str(output)]
         environment = {**os.environ, "PYTHONHASHSEED": hash_seed}
         done = subprocess.run(command, capture_output=True, text=True, timeout=600, env=environment)
@@ -78,10 +82,8 @@ def committed() -> dict:
 
 @pytest.mark.parametrize("name", RECIPES)
 def test_the_trajectory_is_that_of_the_committed_recipe(name: str, committed: dict) -> None:
-    message = (
-        f"{name} has changed: run `python examples/pretrain/loss_trajectory.py --write`, and look at the difference"
-    )
-    assert committed["trajectories"][name]["recipe_sha256"] == digest(read_recipe(EXAMPLES / name)), message
+    message = f"{name} has changed: run `examples/pretrain/loss_trajectory.py --write`, and look at the difference"
+    assert committed["trajectories"][name]["recipe_sha256"] == digest(read_recipe(MODELS / name)), message
     assert committed["cut"] == CUT and len(committed["trajectories"][name]["loss"]) == CUT["steps"]
 
 

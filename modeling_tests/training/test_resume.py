@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from places import HELPERS
 from safetensors.torch import load_file
 
 from unimc_hf.training.checkpoints import last_complete_checkpoint
@@ -28,7 +29,7 @@ SETTINGS = {
 def run_alone(folder: Path, runs: dict[str, dict]) -> subprocess.CompletedProcess:
     """Runs in a process of their own: rounding may depend on what a process has done before."""
     (folder / "runs.json").write_text(json.dumps(runs))
-    command = [sys.executable, str(Path(__file__).with_name("train_tiny.py")), str(folder / "runs.json"), str(folder)]
+    command = [sys.executable, str(HELPERS / "train_tiny.py"), str(folder / "runs.json"), str(folder)]
     return subprocess.run(command, env=dict(os.environ), capture_output=True, text=True, timeout=600)
 
 

@@ -1,7 +1,7 @@
 """An exported UniMC model on onnxruntime, behind the same pipeline. Needs the extra `onnx`.
 
-`examples/deploy/export_onnx.py` writes the files. Nothing here runs PyTorch's network: tokenizer, batches, calibration and
-answers are the pipeline's own, and only the forward pass is another.
+`examples/deploy/export_onnx.py` writes the files. Nothing here runs PyTorch's network: tokenizer, batches, calibration
+and answers are the pipeline's own, and only the forward pass is another.
 """
 
 from __future__ import annotations

@@ -13,7 +13,6 @@ def scores_by_source(sources: Sequence[str]) -> Callable[[EvalPrediction], dict[
 
     Accuracy would reward a model that always gives the commonest answer of a task that it cannot do.
     """
-
     from sklearn.metrics import f1_score
 
     def compute(prediction: EvalPrediction) -> dict[str, float]:
