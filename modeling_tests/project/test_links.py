@@ -49,13 +49,14 @@ def test_every_link_goes_somewhere() -> None:
     ("text", "dead"),
     [
         ("python {}/evaluate/evaluate.py --help, or modeling_tests/conformance/run.py.", []),
-        ("see `{}/gone.py`, and ./{}/gone", ["examples/gone", "examples/gone.py"]),
+        ("see `{}/gone.py`, and ./{}/gone", ["{}/gone", "{}/gone.py"]),
         ("fengshen/{}/unimc and {}/chinese_model/", []),
         ("{}/models/chinese/train_*.json", []),
     ],
 )
 def test_a_path_that_is_gone_is_seen(text: str, dead: list[str]) -> None:
-    assert dead_paths(text.replace("{}", "examples")) == dead  # this file is looked through as well
+    named = [name.replace("{}", "examples") for name in dead]  # not in full above: this file is looked through as well
+    assert dead_paths(text.replace("{}", "examples")) == named
 
 
 def test_a_link_that_is_gone_is_seen() -> None:
