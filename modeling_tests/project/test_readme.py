@@ -16,6 +16,7 @@ from places import EXAMPLES, ROOT
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 PAGES = [ROOT / "README.md", ROOT / "README.zh.md", ROOT / "examples/deploy/space/README.md"]
+PAGES += [EXAMPLES / "README.md", ROOT / "modeling_tests/README.md"]
 PAGES += sorted((ROOT / ".github").glob("*.md"))
 PAGES += sorted((ROOT / "examples/docs").glob("*.md"))
 FENCED = re.compile(r"^```python\n(.*?)^```", flags=re.DOTALL | re.MULTILINE)
