@@ -1,4 +1,4 @@
-"""Offline for every test, and quiet; the scripts of `examples/` can be imported."""
+"""Offline for every test, and quiet; what is in `helpers/` and the scripts of `examples/` can be imported."""
 
 import os
 import sys
@@ -6,7 +6,10 @@ from pathlib import Path
 
 from hypothesis import HealthCheck, settings
 
-sys.path.append(str(Path(__file__).parents[1] / "examples"))  # last: an installed package of the same name wins
+sys.path.insert(0, str(Path(__file__).parent / "helpers"))
+from places import SCRIPTS
+
+sys.path += map(str, SCRIPTS)  # last: an installed package of the same name wins
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")

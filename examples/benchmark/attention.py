@@ -17,7 +17,7 @@ import time
 import torch
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
-from unimc_hf.__main__ import format_table
+from unimc_hf.command_line.table import format_table
 from unimc_hf.option_attention import NAME
 from unimc_hf.training.freed_memory import keep_freed_memory
 

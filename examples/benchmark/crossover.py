@@ -4,7 +4,7 @@
 """
 When attention by blocks of options pays: one forward pass (or training step) with the whole table, and with blocks.
 
-    python examples/benchmark/crossover.py --output examples/benchmark/crossover.json
+    python examples/benchmark/crossover.py --output examples/benchmark/results/crossover.json
 
 About three minutes. Every menu shape is a batch of random tokens of about 2,048; times are medians of interleaved runs.
 "scores" is the whole table over what the blocks compute; `option_blocks.SAVING` and `option_blocks.SHORTEST` are the
@@ -24,7 +24,7 @@ import torch
 from contenders import SIZES, bert_config
 
 from unimc_hf import UniMCConfig, UniMCForMultipleChoice
-from unimc_hf.__main__ import format_table
+from unimc_hf.command_line.table import format_table
 from unimc_hf.option_attention import build_option_blocks
 
 TOKENS, RUNS = 2048, 3

@@ -1,7 +1,7 @@
 """
 Speed of the `decision` pipeline on this machine: UniMC beside the chat model that transformers takes by default.
 
-    python examples/benchmark/decision.py --output examples/benchmark/decision.json
+    python examples/benchmark/decision.py --output examples/benchmark/results/decision.json
 
 Both answer the same requests, with the same tokens: a state of 20 to 120 words and a `choice` of 4 options, one of 14,
 a `score` of 5 levels and a `noul`. The chat model has the shape of Qwen2.5-0.5B-Instruct and random weights, so only
@@ -28,7 +28,7 @@ from transformers import PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM,
 from workload import make_labels, make_texts
 
 from unimc_hf import DEFAULT_MODEL, UniMCConfig, UniMCTokenizer
-from unimc_hf.__main__ import format_table
+from unimc_hf.command_line.table import format_table
 from unimc_hf.decision import UniMCForDecision
 
 CHAT_TEMPLATE = "{% for m in messages %}{{ m['role'] ~ ': ' ~ m['content'] ~ '\\n' }}{% endfor %}assistant:"

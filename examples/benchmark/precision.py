@@ -6,7 +6,7 @@ What bfloat16, compilation, onnxruntime and 8-bit integers gain in speed, and wh
 
     pip install "unimc_hf[onnx,train]"
     python examples/benchmark/precision.py ../shared/data/english/eval/*.jsonl.gz \
-        --output examples/benchmark/precision.json
+        --output examples/benchmark/results/precision.json
 
 Every variant of the packaged model classifies the same rows; rounds are interleaved and the median speed is reported as
 a multiple of float32's. "Agreement" is the share of rows with the same best option as float32 gives.
@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
-sys.path.insert(0, str(Path(__file__).parents[1]))
+sys.path.insert(0, str(Path(__file__).parents[1] / "deploy"))
 
 import numpy as np
 import torch
@@ -33,7 +33,7 @@ from transformers import pipeline
 
 import unimc_hf
 from unimc_hf import UniMCForMultipleChoice, UniMCTokenizer
-from unimc_hf.__main__ import format_table
+from unimc_hf.command_line.table import format_table
 from unimc_hf.deployment.onnx_model import onnx_pipeline
 from unimc_hf.evaluation.classifiers import unimc_classifier
 from unimc_hf.evaluation.jsonl_examples import Example, read_jsonl

@@ -4,7 +4,7 @@
 """
 Time and memory of one text by the number of labels: linear, so twice the labels cost about twice as much.
 
-    python examples/benchmark/scaling.py --output examples/benchmark/scaling.json
+    python examples/benchmark/scaling.py --output examples/benchmark/results/scaling.json
 
 About three minutes on two cores. MiniLM size, random weights, one text of about 50 words; every count in a process of
 its own, whose peak memory is compared with that of a process that has loaded the model and classified with two labels.
@@ -24,7 +24,7 @@ import torch
 from processes import KEEP_FREED_MEMORY, Process
 from workload import make_labels, make_texts
 
-from unimc_hf.__main__ import format_table
+from unimc_hf.command_line.table import format_table
 
 FEW = 2
 

@@ -2,10 +2,10 @@
 # dependencies = ["unimc_hf", "psutil", "starlette", "uvicorn"]
 # ///
 """
-Classification without a break through `examples/serve.py` on loopback, among clients that misbehave.
+Classification without a break through `examples/deploy/serve.py` on loopback, among clients that misbehave.
 
     pip install psutil starlette uvicorn
-    python examples/benchmark/soak.py --minutes 30 --output examples/benchmark/soak.json
+    python examples/benchmark/soak.py --minutes 30 --output examples/benchmark/results/soak.json
 
 Honest clients ask one request after the other and compare every answer with that of a pipeline in this process; a slow
 one does so byte by byte. Beside them one client goes away at every stage of a request, and one sends garbage. The
@@ -41,7 +41,7 @@ from workload import make_labels, make_texts
 
 from unimc_hf import DEFAULT_MODEL, UniMCDecisionPipeline
 
-SERVE = Path(__file__).parents[1] / "serve.py"
+SERVE = Path(__file__).parents[1] / "deploy" / "serve.py"
 LARGEST_GROWTH_MIB = 16
 MAX_BYTES = 100_000
 PATIENCE = 300  # seconds that a client waits
@@ -302,7 +302,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, help="JSON file for the figures")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        # As a user saves it: with the code and the handler beside the weights.
+        # As a user saves it: with the code beside the weights.
         pipeline("unimc-zero-shot", model=arguments.model).save_pretrained(folder)
         figures = soak(Path(folder), arguments.minutes, arguments.honest_clients)
     print(json.dumps(figures, indent=1))

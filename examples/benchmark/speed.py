@@ -5,7 +5,8 @@
 Speed of zero-shot classifiers on this machine: same backbone size, random weights, all in one run, interleaved.
 
     pip install gliclass matplotlib
-    python examples/benchmark/speed.py --output examples/benchmark/speed.json --plot examples/benchmark/speed.png
+    python examples/benchmark/speed.py --output examples/benchmark/results/speed.json \
+        --plot examples/benchmark/results/speed.png
 
 About 40 minutes on two cores, a third of it for `--seconds 6 --rounds 2`. Every contender has a process of its own; in
 each round each of them classifies the same texts once, and medians over the rounds are reported. A contender that would
@@ -27,7 +28,7 @@ from contenders import CONTENDERS, SIZES
 from processes import Process
 from workload import make_labels, make_texts
 
-from unimc_hf.__main__ import format_table
+from unimc_hf.command_line.table import format_table
 
 LATENCY_LABELS = 14
 

@@ -1,7 +1,7 @@
 """An exported UniMC model on onnxruntime, behind the same pipeline. Needs the extra `onnx`.
 
-`examples/export_onnx.py` writes the files. Nothing here runs PyTorch's network: tokenizer, batches, calibration and
-answers are the pipeline's own, and only the forward pass is another.
+`examples/deploy/export_onnx.py` writes the files. Nothing here runs PyTorch's network: tokenizer, batches, calibration
+and answers are the pipeline's own, and only the forward pass is another.
 """
 
 from __future__ import annotations
@@ -46,7 +46,9 @@ class OnnxUniMC(torch.nn.Module):
         super().__init__()
         path = Path(folder) / file_name
         if not path.is_file():
-            raise FileNotFoundError(f"`folder` {str(folder)!r} has no {file_name}; examples/export_onnx.py writes it.")
+            raise FileNotFoundError(
+                f"`folder` {str(folder)!r} has no {file_name}; examples/deploy/export_onnx.py writes it."
+            )
         self.config = UniMCConfig.from_pretrained(folder)
         self.name_or_path = str(folder)
         self.device = torch.device("cpu")

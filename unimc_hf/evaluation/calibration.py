@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from .classifiers import unimc_classifier
 from .jsonl_examples import Example
-from .metrics import unimc_classifier
 
 # sigmoid(yes - no) rounds to 0 or 1 in float32 where the margin is beyond about 16.
 SMALLEST_SCORE = 1e-7

@@ -1,0 +1,116 @@
+"""What every fine-tuning script shares: the model ready to train, stock `Trainer` around it, its metrics."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from transformers import EvalPrediction, Trainer, TrainingArguments
+
+from unimc_hf import DataCollatorForUniMC, UniMCConfig, UniMCForMultipleChoice, UniMCTokenizer
+from unimc_hf.evaluation.calibration import Calibration
+from unimc_hf.evaluation.jsonl_examples import Example
+from unimc_hf.evaluation.metrics import option_metrics
+from unimc_hf.pipeline_unimc import is_fast_in_bfloat16
+from unimc_hf.training.backbone import load_backbone
+from unimc_hf.training.trainer import UniMCTrainer, check_training_arguments
+
+
+def training_dtype(name: str = "auto") -> str:
+    """`"bfloat16"` where the processor multiplies in it, which trains about three times as fast, else `"float32"`."""
+    if name != "auto":
+        return name
+    if torch.cuda.is_available():
+        return "bfloat16" if torch.cuda.is_bf16_supported() else "float32"
+    return "bfloat16" if is_fast_in_bfloat16(torch.device("cpu")) else "float32"
+
+
+def load_for_training(
+    name: str, language: str | None = None, dtype: str = "auto", frozen: Sequence[str] = (), dropout: float = 0.1
+) -> tuple[UniMCForMultipleChoice, UniMCTokenizer]:
+    """A UniMC model, a masked language model or a bare encoder, as a UniMC model to train.
+
+    Args:
+        name: folder or Hub name.
+        language: the words for yes and no, where the model's config does not record it.
+        dtype: `"auto"`, `"bfloat16"` or `"float32"`: of the parameters; the optimizer's are float32 either way.
+        frozen: parameters whose name holds one of these are not trained.
+        dropout: of the hidden states.
+
+    Raises:
+        ValueError: if the language is neither recorded nor given.
+    """
+    config = UniMCConfig.from_pretrained(name)
+    language = language or config.language
+    if language is None:
+        raise ValueError("`language` is needed: this model does not record its words for yes and no.")
+    recipe = {
+        "language": language,
+        "option_mlm_loss": config.option_mlm_loss,
+        "hidden_dropout_prob": dropout,
+        "frozen": list(frozen),
+        "dtype": training_dtype(dtype),
+    }
+    model, tokenizer = load_backbone(name, recipe)
+    # What was fitted and measured on other weights is not known of those to come.
+    Calibration().write_to(model.config)
+    model.config.prefer_bfloat16 = False
+    return model, tokenizer
+
+
+def make_trainer(model: Any, args: TrainingArguments, **kwargs: Any) -> Trainer:
+    """Stock `Trainer`, with float32 originals in the optimizer where the parameters are bfloat16.
+
+    Args:
+        model: a UniMC model, the same inside a `PeftModel`, or any other model.
+        **kwargs: those of `Trainer`.
+    """
+    check_training_arguments(args)
+    args.remove_unused_columns = False  # the collator reads columns that no `forward` has
+    optimizer = UniMCTrainer.get_optimizer_cls_and_kwargs(args, model)
+    return Trainer(model=model, args=args, optimizer_cls_and_kwargs=optimizer, **kwargs)
+
+
+def make_collator(tokenizer: UniMCTokenizer, max_length: int | None = None, mlm: bool = False, seed: int = 0) -> Any:
+    """The collator; lengths are multiples of 8, so that matrix shapes come again."""
+    return DataCollatorForUniMC(tokenizer, max_length=max_length, mlm=mlm, pad_to_multiple_of=8, seed=seed)
+
+
+def probabilities(logits: np.ndarray, examples: Sequence[Example], temperature: float = 1.0) -> list[list[float]]:
+    """The softmax over each example's own options; `Trainer` pads menus of different batches with -100."""
+    rows = [row[: len(example["options"])] / temperature for row, example in zip(logits, examples)]
+    exponentials = [np.exp(row - row.max()) for row in rows]
+    return [(row / row.sum()).tolist() for row in exponentials]
+
+
+def metrics_by_source(
+    examples: Sequence[Example], per_class: bool = False, temperature: float = 1.0
+) -> Callable[[EvalPrediction], dict[str, float]]:
+    """A `compute_metrics` for examples in this order: those of [`option_metrics`], and where they come from several
+    data sets, the means of all and those of each.
+
+    Raises:
+        ValueError: if an example has no label, or several right options.
+    """
+    for example in examples:
+        if not isinstance(example["label"], (int, np.integer)):
+            raise ValueError(f"Evaluation needs one right option; an example has the `label` {example['label']!r}.")
+    sources = list(dict.fromkeys(example["source"] for example in examples))
+
+    def compute(prediction: EvalPrediction) -> dict[str, float]:
+        scores = probabilities(np.asarray(prediction.predictions), examples, temperature)
+        figures: dict[str, dict[str, float]] = {}
+        for source in sources:
+            rows = [i for i, example in enumerate(examples) if example["source"] == source]
+            figures[source] = option_metrics([examples[i] for i in rows], [scores[i] for i in rows], per_class)
+        if len(sources) == 1:
+            return figures[sources[0]]
+        means = {
+            name: float(np.mean([figures[source][name] for source in sources]))
+            for name in ("accuracy", "macro_f1", "calibration_error")
+        }
+        return means | {f"{source}_{name}": value for source in sources for name, value in figures[source].items()}
+
+    return compute

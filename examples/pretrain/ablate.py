@@ -1,0 +1,113 @@
+# /// script
+# dependencies = ["unimc_hf[train]"]
+# ///
+"""
+Short training runs that differ from the recipe in one thing each, compared on tasks that none of them trains on.
+
+    python examples/pretrain/ablate.py examples/models/english/ablations_english.json \
+        --data ../shared/data/english/train --backbones ../shared/backbones --work /tmp/ablations
+
+The file names the recipe, the number of steps, and what each run changes. A run that has a result in the file is not
+repeated, so a broken series goes on where it was; delete a result to have it again. The table is written beside it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from unimc_hf.training.recipes import read_recipe
+
+TRAIN = Path(__file__).parent / "train_multiple_choice.py"
+
+
+def changed(recipe: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    """A copy of the recipe with dotted names (`"augmentation.yes_no"`) set to other values."""
+    recipe = json.loads(json.dumps(recipe))
+    for name, value in changes.items():
+        *path, last = name.split(".")
+        part = recipe
+        for key in path:
+            part = part[key]
+        if last not in part:
+            raise SystemExit(f"the recipe has no {name}")
+        part[last] = value
+    return recipe
+
+
+def run(name: str, spec: dict[str, Any], arguments: argparse.Namespace) -> dict[str, float]:
+    """Train one variant and return the macro-F1 on the development tasks after its last step."""
+    variant = spec["runs"][name]
+    steps = variant.get("steps", spec["steps"])
+    recipe = changed(read_recipe(arguments.file.parent / spec["recipe"]), variant["changes"])
+    recipe["training_arguments"] |= {"eval_steps": steps, "save_steps": steps, "warmup_steps": steps // 5}
+    # The same mixture, less of it: a short run would only ever see a part, and making it takes its time.
+    recipe["sources"] = {source: math.ceil(cap * spec["share"]) for source, cap in recipe["sources"].items()}
+    recipe["opinions"] = math.ceil(recipe["opinions"] * spec["share"])
+    for part in ("examples", "phrases"):
+        recipe["similarity"][part] = math.ceil(recipe["similarity"][part] * spec["share"])
+    folder = arguments.work / name.replace(" ", "-")
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "recipe.json").write_text(json.dumps(recipe))
+    backbone = arguments.backbones / variant.get("backbone", spec["backbone"])
+    command = [sys.executable, str(TRAIN), str(folder / "recipe.json"), "--data", *map(str, arguments.data)]
+    command += ["--backbone", str(backbone), "--teacher", str(arguments.backbones / spec["backbone"])]
+    command += ["--output", str(folder), "--max_steps", str(steps)]
+    with open(folder / "log", "w") as log:
+        subprocess.run(command, check=True, stdout=log, stderr=subprocess.STDOUT)
+    state = json.loads((folder / "checkpoints" / f"checkpoint-{steps}" / "trainer_state.json").read_text())
+    figures = next(entry for entry in reversed(state["log_history"]) if "eval_mean_macro_f1" in entry)
+    return {
+        key.removeprefix("eval_"): round(value, 4)
+        for key, value in figures.items()
+        if key.startswith("eval_") and not key.endswith(("runtime", "per_second", "loss"))
+    }
+
+
+def markdown(spec: dict[str, Any]) -> str:
+    """Mean macro-F1 and accuracy of every run that has a result, and the difference from the first."""
+    done = {name: variant for name, variant in spec["runs"].items() if "result" in variant}
+    first = next(iter(done.values()))["result"]["mean_macro_f1"]
+    lines = [
+        f"# Ablations: {spec['steps']} steps from {spec['backbone']}, means over {spec['tasks']} held-out tasks",
+        "",
+        spec["note"],
+        "",
+        "| run | macro-F1 | difference | accuracy | what changes |",
+        "|---|---|---|---|---|",
+    ]
+    for name, variant in done.items():
+        mean, accuracy = variant["result"]["mean_macro_f1"], variant["result"]["mean_accuracy"]
+        what = variant.get("why") or ", ".join(f"`{k}` = {json.dumps(v)}" for k, v in variant["changes"].items())
+        lines.append(f"| {name} | {mean:.3f} | {mean - first:+.3f} | {accuracy:.3f} | {what} |")
+    return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("file", type=Path, help="JSON file of the runs; results are written into it")
+    parser.add_argument("--data", type=Path, nargs="+", required=True, help="folders of the JSONL training sources")
+    parser.add_argument("--backbones", type=Path, required=True, help="folder of the backbones' folders")
+    parser.add_argument("--work", type=Path, required=True, help="folder for checkpoints and logs")
+    parser.add_argument("--only", nargs="+", help="names of the runs to do, all that have no result if not given")
+    arguments = parser.parse_args()
+    for name in json.loads(arguments.file.read_text())["runs"]:
+        spec = json.loads(arguments.file.read_text())
+        if "result" in spec["runs"][name] or (arguments.only and name not in arguments.only):
+            continue
+        result = run(name, spec, arguments)
+        spec = json.loads(arguments.file.read_text())
+        spec["runs"][name]["result"] = result
+        spec["tasks"] = len(result) - 2
+        arguments.file.write_text(json.dumps(spec, indent=1) + "\n")
+        arguments.file.with_suffix(".md").write_text(markdown(spec))
+        print(name, result["mean_macro_f1"], flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,146 @@
+"""README and documentation: every Python snippet runs, in order, offline, and gives what it says it gives; the
+commands and files that a page names exist."""
+
+import ast
+import builtins
+import io
+import json
+import os
+import re
+import statistics
+import tokenize
+from pathlib import Path
+
+import pytest
+from places import EXAMPLES, ROOT
+
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+PAGES = [ROOT / "README.md", ROOT / "README.zh.md", ROOT / "examples/deploy/space/README.md"]
+PAGES += [EXAMPLES / "README.md", ROOT / "modeling_tests/README.md"]
+PAGES += sorted((ROOT / ".github").glob("*.md"))
+PAGES += sorted((ROOT / "examples/docs").glob("*.md"))
+FENCED = re.compile(r"^```python\n(.*?)^```", flags=re.DOTALL | re.MULTILINE)
+per_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+
+
+def run_snippets(page: Path) -> dict:
+    """Run the page's snippets in one namespace, which is returned.
+
+    A comment behind an expression is held to its word where it is a literal (`# 'business'`) or names an error
+    (`# ValueError: why`).
+    """
+    text, namespace = page.read_text(encoding="utf-8"), {}
+    for match in FENCED.finditer(text):
+        code = "\n" * text.count("\n", 0, match.start(1)) + match[1]  # so that tracebacks name the page's lines
+        tokens = tokenize.generate_tokens(io.StringIO(code).readline)
+        comments = {t.start[0]: t.string.lstrip("# ") for t in tokens if t.type == tokenize.COMMENT}
+        for statement in ast.parse(code).body:
+            comment = comments.get(statement.end_lineno, "")
+            error = getattr(builtins, comment.split(":")[0], None)
+            if isinstance(statement, ast.Expr):
+                expression = compile(ast.Expression(statement.value), str(page), "eval")
+                if isinstance(error, type) and issubclass(error, Exception):
+                    with pytest.raises(error):
+                        eval(expression, namespace)
+                    continue
+                value = eval(expression, namespace)
+                try:
+                    said = ast.literal_eval(comment)
+                except (SyntaxError, ValueError):
+                    continue
+                assert value == said, f"{page.name}:{statement.lineno}: {value!r}, the page says {comment}"
+            else:
+                exec(compile(ast.Module([statement], []), str(page), "exec"), namespace)
+    return namespace
+
+
+def headings(page: Path) -> set[str]:
+    """The anchors that GitHub makes of a page's headings."""
+    found = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in found}
+
+
+@per_page
+def test_snippets_run_in_order(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    namespace = run_snippets(page)
+    if page.name == "README.md" and page.parent == ROOT:
+        first = namespace["classify"]("Stocks fell sharply.", candidate_labels=["sports", "business"])
+        assert first["labels"] == ["business", "sports"]
+        assert (tmp_path / "my-unimc" / "pipeline_unimc.py").exists()
+
+
+@pytest.mark.parametrize(
+    ("snippet", "fails"),
+    [
+        ("1 + 1  # 2", False),
+        ("1 + 1  # 3", True),
+        ("int('x')  # ValueError: no number", False),
+        ("int('1')  # ValueError: no number", True),
+        ("1 + 1  # two", False),
+    ],
+)
+def test_a_comment_is_held_to_its_word(snippet: str, fails: bool, tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text(f"# Page\n\n```python\n{snippet}\n```\n\n```python no-run\nundefined\n```\n")
+    if fails:
+        with pytest.raises((AssertionError, pytest.fail.Exception)):
+            run_snippets(page)
+    else:
+        run_snippets(page)
+
+
+@per_page
+def test_files_that_it_names_exist(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    missing = [name for name in re.findall(r"python (examples/\S+\.py)", text) if not (ROOT / name).exists()]
+    for link in re.findall(r"\]\((?!https?:)([^)]+)\)", text):
+        name, _, anchor = link.partition("#")
+        target = page.parent / name if name else page
+        if not target.exists() or (anchor and anchor not in headings(target)):
+            missing.append(link)
+    assert missing == []
+
+
+@pytest.mark.parametrize("name", ["first", "test"])
+def test_the_two_commands_are_marked_for_ci(name: str) -> None:
+    block = re.search(rf"<!-- command: {name} -->\n```bash\n(.*?)```", README, flags=re.DOTALL)
+    assert block and block[1].count("\n") == 1  # one line each
+    assert os.access(ROOT / ".ci" / "run", os.X_OK)
+
+
+def test_the_evaluation_table_is_that_of_the_committed_figures() -> None:
+    figures = json.loads((EXAMPLES / "models" / "english" / "evaluation_english.json").read_text(encoding="utf-8"))
+    for row in figures["classifiers"].values():
+        for data_set in row["data_sets"].values():
+            assert f"{data_set['accuracy']:.3f}" in README
+
+
+def test_the_speed_table_is_that_of_the_committed_figures() -> None:
+    figures = json.loads((EXAMPLES / "benchmark" / "results" / "speed.json").read_text(encoding="utf-8"))
+    speeds = figures["sizes"]["minilm"]["labels"]
+    for name in next(iter(speeds.values())):
+        row = " | ".join(f"{contenders[name]['texts_per_second']:.3g}" for contenders in speeds.values())
+        assert f"| {row} |" in README
+
+
+def test_the_triangle_is_that_of_the_committed_figures() -> None:
+    figures = json.loads((EXAMPLES / "fine_tune" / "results" / "impossible_triangle.json").read_text(encoding="utf-8"))
+    for method, facts in figures["contenders"].items():
+        row = f"| {method} | {facts['parameters'] / 1e6:.1f}M |"
+        for shots in (0, 16, "all"):
+            accuracies = [c["accuracy"] for c in figures["cells"] if c["method"] == method and c["shots"] == shots]
+            row += f" {statistics.mean(accuracies):.3f} |" if accuracies else " - |"
+        assert row in README
+
+
+def test_the_chinese_table_is_that_of_the_committed_figures() -> None:
+    figures = json.loads((EXAMPLES / "models" / "chinese" / "evaluation_fewclue.json").read_text(encoding="utf-8"))
+    published = json.loads((EXAMPLES / "evaluate" / "published_fewclue.json").read_text(encoding="utf-8"))
+    page, tasks = (ROOT / "README.zh.md").read_text(encoding="utf-8"), published["tasks"]
+    ours = {"zero-shot": "UniMC unimc_hf_chinese_research", "few-shot": "UniMC unimc_hf_chinese_research, train"}
+    for setting, name in ours.items():
+        row = [100 * figures[setting][name]["tasks"][task]["accuracy"] for task in tasks]
+        for accuracies in (row, published[setting]["UniMC 110M"]):
+            cells = [f"{accuracy:.1f}" for accuracy in [*accuracies, statistics.mean(accuracies)]]
+            assert f"| {' | '.join(cells)} |" in page

@@ -1,0 +1,38 @@
+"""An encoder, a masked language model or a UniMC model as a UniMC model to train."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from ..modeling_unimc import UniMCForMultipleChoice
+from ..tokenization_unimc import UniMCTokenizer
+
+
+def load_backbone(folder: str, config: dict[str, Any]) -> tuple[UniMCForMultipleChoice, UniMCTokenizer]:
+    """The backbone as a UniMC model. Where it has no MLM head, the new one starts close to the identity."""
+    tokenizer = UniMCTokenizer.from_pretrained(folder)
+    yes_token_id, no_token_id = tokenizer.yes_no_token_ids(config["language"])
+    model, info = UniMCForMultipleChoice.from_pretrained(
+        folder,
+        yes_token_id=yes_token_id,
+        no_token_id=no_token_id,
+        language=config["language"],
+        option_mlm_loss=config["option_mlm_loss"],
+        attention_probs_dropout_prob=0.0,  # with it, attention takes a slower path
+        hidden_dropout_prob=config["hidden_dropout_prob"],
+        output_loading_info=True,
+        dtype=torch.float32,
+    )
+    if any("transform.dense.weight" in key for key in info["missing_keys"]):
+        dense = model.cls.predictions.transform.dense
+        with torch.no_grad():
+            dense.weight.copy_(torch.eye(dense.out_features))
+            dense.bias.zero_()
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_(not any(part in name for part in config["frozen"]))
+    return model.to(getattr(torch, config["dtype"])), tokenizer
+
+
+__all__ = ["load_backbone"]
