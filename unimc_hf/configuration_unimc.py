@@ -1,8 +1,8 @@
 """`UniMCConfig`: which masked language model is inside, and which two words mean right and wrong. Read first.
 
 A UniMC model adds no parameter to its backbone, so its configuration is the backbone's own configuration
-(`text_config`) plus two token ids. The `config.json` of a plain masked-LM repository is nested when it is read, so
-nothing has to be converted.
+(`text_config`) plus two token ids. A plain masked-LM repository (`"model_type": "bert"`, ...) is read as a UniMC
+repository by nesting its `config.json`; nothing has to be converted.
 """
 
 from __future__ import annotations
@@ -25,7 +25,6 @@ ORDER_INVARIANT_MODEL_TYPES = (
     "ernie",
     "megatron-bert",
     "modernbert",
-    "mpnet",
     "roberta",
     "xlm-roberta",
 )
@@ -66,28 +65,40 @@ CUSTOM_PIPELINES = {
 
 class UniMCConfig(PreTrainedConfig):
     r"""
-    Configuration of a [`UniMCForMultipleChoice`]. Attributes that are not listed here are those of `text_config`.
+    Configuration of a [`UniMCForMultipleChoice`].
+
+    Attributes that are not listed here are looked up in `text_config`, so `config.hidden_size`,
+    `config.vocab_size`, ... are the backbone's.
 
     Args:
-        text_config (`PreTrainedConfig` or `dict`, *optional*): of the masked language model inside, with its
-            `model_type`. Defaults to a `BertConfig`.
-        yes_token_id, no_token_id (`int`, *optional*): vocabulary ids of the words that mark a right and a wrong
-            option. `None` until they are known: a plain checkpoint does not record them.
-        language (`str`, *optional*): `"english"` (yes / no) or `"chinese"` (是 / 非): where the two ids come from.
-        option_mlm_loss (`str`, *optional*, defaults to `"vocabulary"`): over what the O-MLM loss normalises:
-            `"vocabulary"` (the paper), or `"yes_no"`, the two words only, which is cheaper where menus are long.
-        softmax_temperature (`float`, *optional*, defaults to 1.0): divides *yes* logits before the pipeline's softmax
-            over the options (Guo et al. 2017). Above 1, scores are less sure of themselves.
+        text_config (`PreTrainedConfig` or `dict`, *optional*):
+            Configuration of the masked language model inside, with its `model_type`. Defaults to a `BertConfig`.
+        yes_token_id (`int`, *optional*):
+            Vocabulary id of the word that marks a right option. `None` until it is known: a plain checkpoint does
+            not record it.
+        no_token_id (`int`, *optional*):
+            Vocabulary id of the word that marks a wrong option.
+        language (`str`, *optional*):
+            `"english"` (yes / no) or `"chinese"` (是 / 非): where the two ids come from; informative.
+        option_mlm_loss (`str`, *optional*, defaults to `"vocabulary"`):
+            Over what the O-MLM loss normalises: `"vocabulary"` (the paper) or `"yes_no"`, the two words only, which
+            is cheaper when a training menu has many options.
+        softmax_temperature (`float`, *optional*, defaults to 1.0):
+            What the pipeline divides *yes* logits by before the softmax over the options (temperature scaling, Guo
+            et al. 2017). Above 1, scores are less sure of themselves; which option is best stays.
         sigmoid_scale (`float`, *optional*, defaults to 1.0), sigmoid_bias (`float`, *optional*, defaults to 0.0):
-            with `multi_label=True` a score is `sigmoid(sigmoid_scale * (yes - no) + sigmoid_bias)` (Platt scaling).
-            All three are fitted by [`~unimc_hf.evaluation.calibration.calibrate`].
-        prefer_bfloat16 (`bool`, *optional*, defaults to `False`): whether the pipeline may run a model saved in
-            float32 in bfloat16, on CPUs that have instructions for it and where its user asks for no `dtype`.
+            With `multi_label=True` the pipeline's score is `sigmoid(sigmoid_scale * (yes - no) + sigmoid_bias)`
+            (Platt scaling). All three are fitted by [`~unimc_hf.evaluation.calibration.calibrate`].
+        prefer_bfloat16 (`bool`, *optional*, defaults to `False`):
+            Whether the pipeline may run a model saved in float32 in bfloat16, on CPUs that have instructions for it
+            and where its user asks for no `dtype`. For publishers who have measured that the answers stay.
 
     Raises:
-        ValueError: if `text_config` is of a family that UniMC cannot use, is a decoder, has positions that are not
-            absolute, or is larger than any masked language model; if the token ids are not both `None` or two
-            different ids of the vocabulary; if another argument is not of its type or outside its range.
+        ValueError: if `text_config` is of a family that UniMC cannot use, is a decoder, or does not use absolute
+            position embeddings where it could; if only one of the two token ids is given, both are equal or one
+            lies outside the vocabulary; if `option_mlm_loss` is neither of its two values; if temperature and scale
+            are not between 0.001 and 1000 or the bias not between -1000 and 1000; if `prefer_bfloat16` is not a bool;
+            if `text_config` is larger than any masked language model is, e.g. has more than 1000 layers.
 
     Example:
 

@@ -1,8 +1,8 @@
 """`UniMCForMultipleChoice`: pick an option in one forward pass of a masked language model, with no new parameters.
 
-The tokenizer's small integers become positions and attention (`option_structure`, `option_encoder`): every option
-restarts its positions and cannot see the others, so their order does not matter (arXiv 2210.08590, figure 4). The MLM
-head (`masked_lm_head`) then says at each option's `[MASK]` how much it wants to write the word *yes* there.
+From the tokenizer's small integers the model builds what makes UniMC work (arXiv 2210.08590, figure 4): every option
+restarts its positions and cannot see the other options, so their order does not matter. The MLM head then says at each
+option's `[MASK]` how much it wants to write the word *yes* there.
 """
 
 from __future__ import annotations
@@ -36,12 +36,15 @@ ALBERT_HEAD_LAYER_NORM_EPS = 1e-5
 class UniMCOutput(ModelOutput):
     """
     Args:
-        loss (`torch.FloatTensor` of shape `(1,)`, with `labels` or `mlm_target_ids`): `mlm_loss + op_loss`.
-        logits (`torch.FloatTensor` of shape `(batch_size, num_choices)`): the *yes* logit at each option's `[MASK]`;
-            `finfo.min` of the dtype where there is no option, so that their softmax is the OP distribution.
-        yes_no_logits (`torch.FloatTensor` of shape `(batch_size, num_choices, 2)`): the *yes* and *no* logits;
-            `sigmoid(yes - no)` scores an option on its own.
-        op_loss, mlm_loss (`torch.FloatTensor` of shape `(1,)`): option prediction loss; O-MLM and MLM loss.
+        loss (`torch.FloatTensor` of shape `(1,)`, returned when `labels` or `mlm_target_ids` is given):
+            `mlm_loss + op_loss`.
+        logits (`torch.FloatTensor` of shape `(batch_size, num_choices)`):
+            The *yes* logit at each option's `[MASK]`; `finfo.min` of the dtype where an example has no such option,
+            so that a softmax over the last dimension is the OP distribution.
+        yes_no_logits (`torch.FloatTensor` of shape `(batch_size, num_choices, 2)`):
+            The *yes* and *no* logits; `sigmoid(yes - no)` scores an option on its own.
+        op_loss (`torch.FloatTensor` of shape `(1,)`, returned when `labels` is given): option prediction loss.
+        mlm_loss (`torch.FloatTensor` of shape `(1,)`, returned when there is a label): O-MLM and MLM loss.
         hidden_states, attentions: as in every transformers encoder.
     """
 
@@ -238,17 +241,24 @@ class UniMCForMultipleChoice(PreTrainedModel):
     ) -> UniMCOutput:
         r"""
         Args:
-            input_ids, attention_mask, token_type_ids, option_ids (`torch.LongTensor` of shape `(batch_size,
-                sequence_length)`) and option_positions (`torch.LongTensor` of shape `(batch_size, num_choices)`): as
-                [`~UniMCTokenizer.encode_options`] returns them. Of the last three, what is missing is derived from
-                the others and from the `[MASK]` tokens.
+            input_ids (`torch.LongTensor` of shape `(batch_size, sequence_length)`): token ids.
+            attention_mask (`torch.LongTensor` of shape `(batch_size, sequence_length)`, *optional*):
+                1 for tokens, 0 for padding.
+            token_type_ids (`torch.LongTensor` of shape `(batch_size, sequence_length)`, *optional*):
+                1 for the options and the `[SEP]` that closes them. Derived from `option_ids` if not given.
+            option_ids (`torch.LongTensor` of shape `(batch_size, sequence_length)`, *optional*):
+                0 outside options, k for the tokens of option k. Derived from `token_type_ids` and the `[MASK]`
+                tokens in `input_ids` if not given.
+            option_positions (`torch.LongTensor` of shape `(batch_size, num_choices)`, *optional*):
+                Index of each option's `[MASK]`; 0 where there is no option. Derived if not given.
             inputs_embeds (`torch.FloatTensor` of shape `(batch_size, sequence_length, hidden_size)`, *optional*):
                 Embeddings to use instead of `input_ids`. With `option_ids` they may be longer than these: what stands
-                in front then are soft prompts of peft, with `attention_mask` for all of them.
+                in front then are soft prompts, as peft's prompt tuning and P-tuning put there, with `attention_mask`
+                for all of them.
             labels (*optional*):
                 `torch.LongTensor` of shape `(batch_size,)`: index of the right option, -100 for an example without
                 a label. Or `torch.FloatTensor` of shape `(batch_size, num_choices)`: the probability that an option
-                is right, where several may be or none; entries without an option are ignored.
+                is right, where several may be; entries without an option are ignored.
             mlm_target_ids (`torch.LongTensor` of shape `(batch_size, sequence_length)`, *optional*):
                 Original ids of the tokens that were masked in the text, -100 elsewhere. (`Trainer` takes every
                 argument with "label" in its name for something that evaluation data must have.)

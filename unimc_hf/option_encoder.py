@@ -1,7 +1,7 @@
 """What each family of encoders is given, so that options share positions and do not see each other.
 
-Between `option_structure` and `modeling_unimc`. Most families take one mask and position ids; ModernBERT takes a mask
-for each of its two kinds of layers, and DeBERTa-v2, whose `forward` takes no mask per pair of tokens, is run in stages.
+Most families take one mask and position ids; ModernBERT takes a mask for each of its two kinds of layers, and
+DeBERTa-v2, whose own `forward` cannot take a mask per pair of tokens, is run stage by stage.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from .option_attention import NAME as UNIMC_ATTENTION
 from .option_attention import option_blocks_if_cheaper
@@ -18,12 +18,12 @@ from .option_structure import build_attention_mask, build_padding_mask, build_po
 
 def encode(
     backbone: Any,
-    input_ids: Tensor | None,
-    attention_mask: Tensor,
-    token_type_ids: Tensor | None,
-    option_ids: Tensor,
-    option_positions: Tensor,
-    inputs_embeds: Tensor | None,
+    input_ids: torch.Tensor | None,
+    attention_mask: torch.Tensor,
+    token_type_ids: torch.Tensor | None,
+    option_ids: torch.Tensor,
+    option_positions: torch.Tensor,
+    inputs_embeds: torch.Tensor | None,
     **kwargs: Any,
 ) -> Any:
     """Run the encoder `backbone` with the option structure.
@@ -76,7 +76,7 @@ def encode(
     return backbone(**inputs, **{**kwargs, "return_dict": True})
 
 
-def _activation_dtype(backbone: Any, inputs_embeds: Tensor | None) -> torch.dtype:
+def _activation_dtype(backbone: Any, inputs_embeds: torch.Tensor | None) -> torch.dtype:
     # SDPA leaves its fast path when the mask is of another dtype than the activations.
     if torch.is_autocast_enabled(backbone.device.type):
         return torch.get_autocast_dtype(backbone.device.type)
@@ -86,8 +86,8 @@ def _activation_dtype(backbone: Any, inputs_embeds: Tensor | None) -> torch.dtyp
 def _encode_deberta(
     backbone: Any,
     inputs: dict[str, Any],
-    attention_mask: Tensor,
-    option_ids: Tensor,
+    attention_mask: torch.Tensor,
+    option_ids: torch.Tensor,
     output_hidden_states: bool | None = None,
     output_attentions: bool | None = None,
     **_: Any,

@@ -1,4 +1,4 @@
-"""What a user may pass to the tokenizer, checked, and laid out as token ids: between `tokenization_unimc` and strings.
+"""What a user may pass to the tokenizer, checked; and one example after the other laid out as token ids.
 
 This file knows the order of the parts of an example and what may be cut; it knows nothing about vocabularies.
 """

@@ -4,8 +4,8 @@ One example is laid out as
 
     [CLS] [MASK] option 1 [MASK] option 2 ... [SEP] question [SEP] text [SEP] (text_pair [SEP])
 
-and described by small integers only, from which the model builds positions and attention (`option_structure`).
-`option_inputs` checks the strings and lays them out; this file knows the vocabulary.
+and described by small integers only: `option_ids` says which option a token belongs to and `option_positions` where
+each option's `[MASK]` stands. The model builds positions and the attention mask from them (see `modeling_unimc`).
 """
 
 from __future__ import annotations
@@ -59,7 +59,12 @@ class UniMCTokenizer(PreTrainedTokenizerFast):
     def from_pretrained(
         cls, pretrained_model_name_or_path: str | os.PathLike, *inputs: Any, **kwargs: Any
     ) -> UniMCTokenizer:
-        """Load a saved `UniMCTokenizer`, or turn the one of a plain masked-LM repository into one: see `from_plain`."""
+        """Load a saved `UniMCTokenizer`, or turn the tokenizer of a plain masked-LM repository into one.
+
+        Raises:
+            ValueError: if the tokenizer found there has no `[CLS]`, `[SEP]`, `[MASK]` or `[PAD]` token, or is not a
+                fast one.
+        """
         from transformers.models.auto.tokenization_auto import get_tokenizer_config
 
         hub = {k: v for k, v in kwargs.items() if k in _HUB_ARGUMENTS}
@@ -165,9 +170,10 @@ class UniMCTokenizer(PreTrainedTokenizerFast):
             text_pair (`str` or `list[str]`, *optional*): a second text after the first, e.g. a hypothesis.
             options (`list[str]` or `list[list[str]]`): the options of every example, or one list per example.
             question (`str` or `list[str]`, *optional*): a question before the text; `None` or `""` for none.
-            max_length (`int`, *optional*, defaults to 512): most tokens of an example. With `None` it is 512 (or what
-                the model has positions for) and grows by what a menu takes over half of that: options restart their
-                positions, so a long menu need not cost the text.
+            max_length (`int`, *optional*, defaults to 512): most tokens an example may have. With `None`
+                it is 512 (or what the model has positions for, if fewer) and grows by what a menu takes over half
+                of that, so that a long menu does not cost the text. Options restart their positions, so the
+                model takes such a sequence.
             padding, pad_to_multiple_of, padding_side, return_tensors: as in transformers.
             truncation (`bool`, *optional*, defaults to `True`): `False` to raise instead of cutting the text.
             return_overflowing_tokens (`bool`, *optional*, defaults to `False`): also return `num_truncated_tokens`,
@@ -176,10 +182,11 @@ class UniMCTokenizer(PreTrainedTokenizerFast):
                 the text the real one, as the original implementation does.
 
         Returns:
-            [`BatchEncoding`] of `int64` `input_ids`, `attention_mask`, `token_type_ids` (1 on the options and the
-            `[SEP]` that closes them) and `option_ids` (0 outside options, k for option k), of shape `(batch_size,
-            sequence_length)`, and `option_positions` of shape `(batch_size, num_choices)`: the index of each option's
-            `[MASK]`, 0 where there is none. One text without `return_tensors` gives lists without a batch dimension.
+            [`BatchEncoding`] with `input_ids`, `attention_mask`, `token_type_ids` (1 on the options and the `[SEP]`
+            that closes them), `option_ids` (0 outside options, k for option k), all `int64` of shape
+            `(batch_size, sequence_length)`, and `option_positions`, `int64` of shape `(batch_size, num_choices)`,
+            the index of each option's `[MASK]`, 0 where an example has fewer options than its batch mates. For one
+            text without `return_tensors` the lists have no batch dimension.
 
         Raises:
             TypeError: if an argument is not text, or not a list of texts where one belongs.

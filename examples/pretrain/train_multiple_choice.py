@@ -50,21 +50,13 @@ DEFAULT_TRAINING_ARGUMENTS = {
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-<<<<<<< HEAD:examples/train_multiple_choice.py
-    parser.add_argument("config", type=Path, help="JSON file of the recipe, e.g. examples/train_english.json")
+    parser.add_argument("config", type=Path, help="JSON file of the recipe, in examples/models")
     parser.add_argument("--data", type=Path, nargs="+", default=[], help="folders of the recipe's JSONL sources")
     parser.add_argument("--written", type=Path, nargs="+", default=[], help="folders of written tasks to train on")
     parser.add_argument("--develop", type=Path, nargs="+", default=[], help="folders of written tasks to develop on")
     parser.add_argument(
         "--backbone", default=DEFAULT_MODEL, help="folder or Hub name of the encoder, or UniMC model, to start from"
     )
-=======
-    parser.add_argument(
-        "config", type=Path, help="JSON file of the recipe, e.g. examples/models/english/train_english.json"
-    )
-    parser.add_argument("--data", type=Path, nargs="+", required=True, help="folders of the JSONL training sources")
-    parser.add_argument("--backbone", required=True, help="folder or Hub name of the encoder to start from")
->>>>>>> wt-rooms:examples/pretrain/train_multiple_choice.py
     parser.add_argument("--teacher", help="embedding model for the soft targets, if it is not the backbone")
     parser.add_argument("--output", type=Path, required=True, help="folder for checkpoints and the final model")
     parser.add_argument("--max_steps", type=int, help="instead of the config's, for a trial run")
