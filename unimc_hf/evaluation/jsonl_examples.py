@@ -1,7 +1,7 @@
 """The common JSONL format of multiple-choice data, read into the examples that the collator and the pipeline take.
 
 A row is `{"passage": str, "question": str, "options": [str, ...], "label": int, "task": str, "source": str}`, one
-JSON object a line, the file gzipped or not.
+JSON object a line, the file gzipped or not. A line may also be a whole task in the form of `written_tasks`.
 """
 
 from __future__ import annotations
@@ -32,13 +32,19 @@ def read_jsonl(path: str | Path, limit: int | None = None, seed: int = 0) -> lis
     Raises:
         ValueError: if a line is no JSON object or lacks `options`, with the number of the line.
     """
-    examples = []
+    from .written_tasks import is_written_task, plain_examples, to_written_task  # which knows the form of our examples
+
+    examples: list[Example] = []
     opener = gzip.open if str(path).endswith(".gz") else open
     with opener(path, "rt", encoding="utf-8") as lines:
         for number, line in enumerate(lines, start=1):
             try:
-                examples.append(_to_example(json.loads(line), default_source=Path(path).name.partition(".")[0]))
-            except (json.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
+                row = json.loads(line)
+                if is_written_task(row):
+                    examples += plain_examples([to_written_task(row)])
+                else:
+                    examples.append(_to_example(row, default_source=Path(path).name.partition(".")[0]))
+            except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
                 raise ValueError(f"{path}, line {number}: not an example ({type(error).__name__}: {error}).") from None
     if limit is not None and limit < len(examples):
         examples = [examples[i] for i in sorted(random.Random(seed).sample(range(len(examples)), limit))]

@@ -59,17 +59,23 @@ def read_written_tasks(folders: Iterable[str | Path]) -> list[WrittenTask]:
     for folder in folders:
         paths = sorted(Path(folder).glob("*.jsonl"))
         if not paths:
-            raise ValueError(f"{str(folder)!r} holds no .jsonl file of written tasks.")
+            raise ValueError(f"{str(folder)!r} has no file of written tasks (.jsonl).")
         for path in paths:
             for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
                 try:
-                    tasks.append(_to_task(json.loads(line)))
+                    tasks.append(to_written_task(json.loads(line)))
                 except (AttributeError, KeyError, TypeError, ValueError, IndexError) as error:
                     raise ValueError(f"{path}, line {number}: not a task ({type(error).__name__}: {error}).") from None
     return tasks
 
 
-def _to_task(line: dict[str, Any]) -> WrittenTask:
+def is_written_task(line: Any) -> bool:
+    """Whether a JSON object is a whole task and not one example."""
+    return isinstance(line, dict) and "options" not in line and ("labels" in line or "items" in line)
+
+
+def to_written_task(line: dict[str, Any]) -> WrittenTask:
+    """A line's task; raises what is wrong with it as Python does."""
     if line["kind"] not in KINDS:
         raise ValueError(f"`kind` is {line['kind']!r}, not one of {', '.join(KINDS)}")
     wordings = {label: (label, *others) for label, others in line.get("labels", {}).items()}
@@ -118,4 +124,13 @@ def plain_examples(tasks: Sequence[WrittenTask], none_fits: bool = False) -> lis
     return examples
 
 
-__all__ = ["KINDS", "KINDS_THAT_ASK", "WrittenRow", "WrittenTask", "plain_examples", "read_written_tasks"]
+__all__ = [
+    "KINDS",
+    "KINDS_THAT_ASK",
+    "WrittenRow",
+    "WrittenTask",
+    "is_written_task",
+    "plain_examples",
+    "read_written_tasks",
+    "to_written_task",
+]
