@@ -5,7 +5,7 @@
 What bfloat16, compilation, onnxruntime and 8-bit integers gain in speed, and what they change in the answers.
 
     pip install "unimc_hf[onnx,train]"
-    python examples/benchmark/precision.py ../shared/data/english/eval/*.jsonl.gz \
+    python examples/benchmark/precision.py examples/written_tasks/english/evaluation/*.jsonl \
         --output examples/benchmark/results/precision.json
 
 Every variant of the packaged model classifies the same rows; rounds are interleaved and the median speed is reported as

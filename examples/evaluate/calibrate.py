@@ -4,12 +4,11 @@
 """
 Fit a model's calibration on development tasks, write it into its config, and show what it does.
 
-    python examples/evaluate/calibrate.py /tmp/unimc-english/model examples/models/english/train_english_second.json \
-        --data ../shared/data/english/train --output examples/models/english/calibration_english.json \
-        --plot reliability.png
+    python examples/evaluate/calibrate.py /tmp/unimc/model --output calibration.json --plot reliability.png
 
-The recipe names the development tasks. The figures are honest ones: every task is scored with a calibration that was
-fitted on the other half of the tasks. What is written into the config is fitted on all of them.
+The tasks are the written ones for development, or those of `--tasks`: folders of written tasks that the model was not
+trained on. The figures are honest ones: every task is scored with a calibration that was fitted on the other half of
+the tasks. What is written into the config is fitted on all of them.
 """
 
 from __future__ import annotations
@@ -17,23 +16,21 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import sys
 from dataclasses import asdict
 from pathlib import Path
 
 os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
-sys.path.append(str(Path(__file__).parents[1] / "pretrain"))  # the development tasks of a recipe are made there
 
 import numpy as np
-from multiple_choice_data import held_out
 from transformers import pipeline
 
 import unimc_hf  # noqa: F401  # registers the pipeline
 from unimc_hf.evaluation.calibration import Calibration, ScoredDataSets, fit_calibration, score_data_sets
 from unimc_hf.evaluation.jsonl_examples import Example
 from unimc_hf.evaluation.metrics import calibration_bins, calibration_error
-from unimc_hf.training.recipes import read_recipe
+from unimc_hf.evaluation.written_tasks import plain_examples, read_written_tasks
 
+TASKS = Path(__file__).parents[1] / "written_tasks" / "english" / "development"
 Points = dict[str, list[tuple[float, bool]]]
 
 
@@ -91,16 +88,13 @@ def draw(before: dict[str, Points], after: dict[str, Points], path: Path) -> Non
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", type=Path, help="folder of the model; its config.json is changed")
-    parser.add_argument("config", type=Path, help="JSON file of the recipe, which names the development tasks")
-    parser.add_argument("--data", type=Path, nargs="+", required=True, help="folders of the JSONL training sources")
-    parser.add_argument("--rows", type=int, default=300, help="rows of each task")
+    parser.add_argument("--tasks", type=Path, nargs="+", default=[TASKS], help="folders of written tasks")
     parser.add_argument("--output", type=Path, required=True, help="JSON file for the figures")
     parser.add_argument("--plot", type=Path, help="PNG file for the reliability diagrams")
     arguments = parser.parse_args()
 
-    recipe = {**read_recipe(arguments.config), "development_rows": arguments.rows}
     data_sets: dict[str, list[Example]] = {}
-    for example in held_out(arguments.data, recipe):
+    for example in plain_examples(read_written_tasks(arguments.tasks)):
         data_sets.setdefault(example["source"], []).append(example)
     classify = pipeline("unimc-zero-shot", model=str(arguments.model))
     scored = score_data_sets(classify, data_sets)
@@ -116,7 +110,7 @@ def main() -> None:
     write(calibration, arguments.model / "config.json")
 
     figures = {
-        "rows_per_task": arguments.rows,
+        "tasks": len(data_sets),
         "calibration": asdict(calibration),
         "calibration_error": {
             kind: {"as trained": errors(before[kind]), "fitted on the other tasks": errors(after[kind])}

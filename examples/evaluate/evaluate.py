@@ -4,15 +4,15 @@
 """
 Evaluate zero-shot classifiers on labelled JSONL files, all in the same run, and print a table.
 
-    python examples/evaluate/evaluate.py ../shared/data/english/eval/*.jsonl.gz \
-        --cosine ../shared/backbones/all-MiniLM-L6-v2 --output figures.json --plot figures.png
+    python examples/evaluate/evaluate.py examples/written_tasks/english/evaluation/*.jsonl \
+        --cosine sentence-transformers/all-MiniLM-L6-v2 --output figures.json --plot figures.png
 
 Without `--model` it is the model inside the package. `--zero-shot FOLDER` adds the transformers zero-shot pipeline
 with an NLI model of yours. `--limit 200` takes a sample of every file. A training source counts as a file too; the
 development tasks of a recipe, with the menus that they have there, are evaluated by
 
     python examples/evaluate/evaluate.py --development examples/models/english/train_english_second.json \
-        --data ../shared/data/english/train --limit 300
+        --data train --limit 300
 """
 
 from __future__ import annotations

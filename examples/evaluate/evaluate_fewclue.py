@@ -4,9 +4,9 @@
 """
 Evaluate on the nine tasks of FewCLUE, zero-shot (as ZeroCLUE does) and few-shot, beside the published figures.
 
-    python examples/evaluate/evaluate_fewclue.py ../shared/data/chinese/fewclue \
+    python examples/evaluate/evaluate_fewclue.py fewclue \
         --model examples/chinese_model/unimc_hf_chinese_research \
-        --cosine ../shared/backbones/multilingual-e5-small-zh-en --few-shot \
+        --cosine intfloat/multilingual-e5-small --few-shot \
         --output examples/models/chinese/evaluation_fewclue.json
 
 Without `--model` it is the installed Chinese one. The metric of every task is accuracy, on `TASK.test.jsonl.gz`. All

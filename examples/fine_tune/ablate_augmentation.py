@@ -5,7 +5,7 @@
 Does augmentation help when there are few labels? Few-shot runs with one kind of augmentation each, several seeds.
 
     python examples/fine_tune/ablate_augmentation.py examples/fine_tune/results/augmentation_english.json \
-        --data ../shared/data/english/train
+        --data train
 
 The file says how: model, sources that the model was not trained on, examples per label, seeds. What has a result is not
 run again; delete a result to have it again. The table is written beside the file. `--only NAME` runs one of them.

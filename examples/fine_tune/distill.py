@@ -4,7 +4,7 @@
 """
 Train a small UniMC from what a larger one answers on texts without labels.
 
-    python examples/fine_tune/distill.py ../shared/data/english/train/isear.jsonl.gz \
+    python examples/fine_tune/distill.py examples/written_tasks/english/train/topic.jsonl \
         --layers 3 --limit 2000 --output /tmp/student
 
 The files are in the common JSONL format; labels in them are only used to measure, on `--test-rows` rows that are not

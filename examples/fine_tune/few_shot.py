@@ -4,15 +4,16 @@
 """
 Compare UniMC, SetFit and a linear head on k examples per label: the same data, the same encoder, the same run.
 
-    python examples/fine_tune/few_shot.py ../shared/data/english/eval/*.jsonl.gz \
-        --backbone ../shared/backbones/all-MiniLM-L6-v2 --shots 0 1 4 8 16 32 --seeds 3 --output few_shot.json
+    W=examples/written_tasks/english/evaluation
+    python examples/fine_tune/few_shot.py "$W/sentiment.jsonl#opinion_hotel_five_steps" \
+        --backbone sentence-transformers/all-MiniLM-L6-v2 --shots 0 1 4 8 16 32 --seeds 3 --output few_shot.json
 
 UniMC starts from the model inside the package, which was trained from that encoder; `--model` names another. Shots 0
 are zero-shot, `all` is all that there is to train on. Each file is cut in halves by the seed, one to draw shots from
 and one to test on. FewCLUE's published samples are used as they are:
 
-    python examples/fine_tune/few_shot.py ../shared/data/chinese/fewclue/{eprstmt,tnews}.test.jsonl.gz --shots 0 all \
-        --model /tmp/unimc-chinese --backbone ../shared/backbones/multilingual-e5-small-zh-en --output fewclue.json
+    python examples/fine_tune/few_shot.py fewclue/{eprstmt,tnews}.test.jsonl.gz --shots 0 all \
+        --model /tmp/unimc-chinese --backbone intfloat/multilingual-e5-small --output fewclue.json
 
 A few minutes on two cores: `--shots 0 16 --seeds 2 --test_rows 300`. A run that was stopped goes on where it was.
 Runs whose training collapses are repeated (see few_shot_methods.py); the table gives the spread over the seeds.

@@ -51,7 +51,8 @@ def load_data_set(path: str | Path) -> DataSet:
         first = [example["question"] if asks_differently else "", example["text"]]
         second = [example["text_pair"], *([] if fixed else example["options"])]
         example["pair"] = (" ".join(filter(None, first)), " / ".join(filter(None, second)))
-    return DataSet(name.removesuffix(".test"), test, pool if is_published else None)
+    task = ending.partition("#")[2]  # of a file of several
+    return DataSet(task or name.removesuffix(".test"), test, pool if is_published else None)
 
 
 def right_class(example: Example) -> int:

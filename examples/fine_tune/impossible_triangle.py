@@ -4,8 +4,9 @@
 """
 The impossible triangle on one page: of each model its size, zero-shot, few-shot and fine-tuned accuracy.
 
-    python examples/fine_tune/impossible_triangle.py ../shared/data/english/eval/*.jsonl.gz \
-        --backbone ../shared/backbones/all-MiniLM-L6-v2 --output triangle.json --plot triangle.png
+    W=examples/written_tasks/english/evaluation
+    python examples/fine_tune/impossible_triangle.py "$W/sentiment.jsonl#opinion_hotel_five_steps" \
+        --backbone sentence-transformers/all-MiniLM-L6-v2 --output triangle.json --plot triangle.png
 
 UniMC models (`--model`, by default the one inside the package) stand beside SetFit and a linear head on the encoders
 of `--backbone`. Each file is cut in halves by the seed: few-shot draws 16 examples per label from the one, fine-tuning

@@ -5,7 +5,7 @@
 Write the card of the Chinese model from the committed figures, the recipe and the table of sources.
 
     python examples/models/write_chinese_card.py \
-        --sources ../shared/data/chinese/SOURCES.md ../shared/data/english/SOURCES.md
+        --sources SOURCES_chinese.md SOURCES_english.md
 
 Every number in the card comes from `evaluation_fewclue.json`, `evaluation_chinese_english.json`,
 `training_chinese.json` and the recipes that it names, all in `examples/models/chinese/`.

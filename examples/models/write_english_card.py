@@ -7,7 +7,7 @@ Write the card of the packaged model from the committed figures, the recipe and 
     cd examples/models/english
     python ../write_english_card.py evaluation_english.json train_english_second.json \
         --development evaluation_development.json --training training_english.json \
-        --calibration calibration_english.json --sources ../../../../shared/data/english/SOURCES.md
+        --calibration calibration_english.json --sources SOURCES.md
 
 Every number in the card comes from one of these files.
 """

@@ -5,7 +5,7 @@
 Short training runs that differ from the recipe in one thing each, compared on tasks that none of them trains on.
 
     python examples/pretrain/ablate.py examples/models/english/ablations_english.json \
-        --data ../shared/data/english/train --backbones ../shared/backbones --work /tmp/ablations
+        --data train --backbones backbones --work /tmp/ablations
 
 The file names the recipe, the number of steps, and what each run changes. A run that has a result in the file is not
 repeated, so a broken series goes on where it was; delete a result to have it again. The table is written beside it.

@@ -8,8 +8,8 @@ options which mean nearly the same as the right one.
 How good the embedding model is as a zero-shot classifier of training sources, by prefix, centring and temperature
 (the best log loss is the one to teach with):
 
-    python examples/pretrain/similarity_targets.py ../shared/backbones/multilingual-e5-small-zh-en \
-        ../shared/data/chinese/train/{nlpcc2017_headlines,csl_category,smp2020_usual,cic_dataclue}.jsonl.gz
+    python examples/pretrain/similarity_targets.py intfloat/multilingual-e5-small \
+        examples/written_tasks/english/train/topic.jsonl
 """
 
 from __future__ import annotations

@@ -4,14 +4,14 @@
 """
 Train a UniMC model on many multiple-choice data sets. One config file says everything that decides the weights.
 
-    python examples/pretrain/train_multiple_choice.py examples/models/english/train_english.json \
-        --data ../shared/data/english/train --backbone ../shared/backbones/all-MiniLM-L6-v2 \
-        --output /tmp/unimc-english
+    python examples/pretrain/train_multiple_choice.py examples/models/english/train_written.json \
+        --written examples/written_tasks/english/train --output /tmp/unimc
 
-A smaller run, a few minutes on two cores: add `--max_steps 100`. A run that was stopped goes on where it was with
-`--resume`. The folder that comes out loads with `pipeline("unimc-zero-shot", model=...)`, and is a `--backbone` for
-`examples/models/english/train_english_second.json` (with the first one as `--teacher`). On several processes or
-machines: `torchrun --nproc_per_node 2 examples/pretrain/train_multiple_choice.py ...`, each with batches of its own.
+trains the model inside the package further on the written tasks, some minutes on two cores. The recipes of the shipped
+models (`examples/models`) name sources in the JSONL format of `unimc_hf.evaluation.jsonl_examples`, whose folder is
+`--data`, and start from an encoder, `--backbone sentence-transformers/all-MiniLM-L6-v2`. A run that was stopped goes on
+where it was with `--resume`. The folder that comes out loads with `pipeline("unimc-zero-shot", model=...)`, and is a
+`--backbone` for the next recipe (with the encoder as `--teacher`). On several processes or machines: `torchrun --nproc_per_node 2 examples/pretrain/train_multiple_choice.py ...`, each with batches of its own.
 """
 
 from __future__ import annotations

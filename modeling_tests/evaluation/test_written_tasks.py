@@ -125,3 +125,12 @@ def test_lures_resemble_the_question_and_not_the_text() -> None:
     assert drawn and set(drawn) <= set(rewording.phrases)
     teacher = LettersTeacher()
     assert float(np.max(teacher.embed(drawn).numpy() @ teacher.embed(["zzz"]).numpy().T)) < 0.9
+
+
+def test_one_task_of_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_text(json.dumps(TASK) + "\n" + json.dumps(OTHER) + "\n", encoding="utf-8")
+    assert len(read_jsonl(path)) == 4
+    assert [example["text"] for example in read_jsonl(f"{path}#news")] == ["A late goal.", "Rates rose."]
+    with pytest.raises(ValueError, match="has no source 'weather'"):
+        read_jsonl(f"{path}#weather")

@@ -22,7 +22,7 @@ def read_jsonl(path: str | Path, limit: int | None = None, seed: int = 0) -> lis
     """Examples of a `.jsonl` or `.jsonl.gz` file.
 
     Args:
-        path: the file.
+        path: the file; `FILE#SOURCE` for the rows of one source, or task, alone.
         limit: at most so many rows, a random sample in file order.
         seed: of the sample.
 
@@ -30,10 +30,14 @@ def read_jsonl(path: str | Path, limit: int | None = None, seed: int = 0) -> lis
         Dicts with `text`, `text_pair`, `question` (`""` where there is none), `options`, `label`, `task`, `source`.
 
     Raises:
-        ValueError: if a line is no JSON object or lacks `options`, with the number of the line.
+        ValueError: if a line is no JSON object or lacks `options`, with the number of the line; if the file has no
+            such source.
     """
     from .written_tasks import is_written_task, plain_examples, to_written_task  # which knows the form of our examples
 
+    source = ""
+    if "#" in str(path) and not Path(path).exists():
+        path, _, source = str(path).rpartition("#")
     examples: list[Example] = []
     opener = gzip.open if str(path).endswith(".gz") else open
     with opener(path, "rt", encoding="utf-8") as lines:
@@ -46,6 +50,10 @@ def read_jsonl(path: str | Path, limit: int | None = None, seed: int = 0) -> lis
                     examples.append(_to_example(row, default_source=Path(path).name.partition(".")[0]))
             except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
                 raise ValueError(f"{path}, line {number}: not an example ({type(error).__name__}: {error}).") from None
+    if source:
+        examples = [example for example in examples if example["source"] == source]
+        if not examples:
+            raise ValueError(f"{path} has no source {source!r}.")
     if limit is not None and limit < len(examples):
         examples = [examples[i] for i in sorted(random.Random(seed).sample(range(len(examples)), limit))]
     return examples
