@@ -11,7 +11,8 @@ trains the model inside the package further on the written tasks, some minutes o
 models (`examples/models`) name sources in the JSONL format of `unimc_hf.evaluation.jsonl_examples`, whose folder is
 `--data`, and start from an encoder, `--backbone sentence-transformers/all-MiniLM-L6-v2`. A run that was stopped goes on
 where it was with `--resume`. The folder that comes out loads with `pipeline("unimc-zero-shot", model=...)`, and is a
-`--backbone` for the next recipe (with the encoder as `--teacher`). On several processes or machines: `torchrun --nproc_per_node 2 examples/pretrain/train_multiple_choice.py ...`, each with batches of its own.
+`--backbone` for the next recipe (with the encoder as `--teacher`). On several processes or machines:
+`torchrun --nproc_per_node 2 examples/pretrain/train_multiple_choice.py ...`, each with batches of its own.
 """
 
 from __future__ import annotations
