@@ -17,7 +17,8 @@ from .saved_files import write_code
 
 # Encoders whose only sense of order is `position_ids`, so that permuting the options permutes the scores exactly.
 ORDER_INVARIANT_MODEL_TYPES = (
-    "albert", "bert", "distilbert", "electra", "ernie", "megatron-bert", "modernbert", "roberta", "xlm-roberta",
+    "albert", "bert", "distilbert", "electra", "ernie", "megatron-bert", "modernbert", "mpnet", "roberta",
+    "xlm-roberta",
 )  # fmt: skip
 # Encoders that measure distance by the index in the sequence: supported because published checkpoints use them.
 ORDER_SENSITIVE_MODEL_TYPES = ("deberta-v2",)

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 _LAYOUTS = (
     (("cls.predictions.transform",), "cls.predictions.decoder"),  # BERT, MegatronBERT, ERNIE, DeBERTa-v2
     (("predictions.dense", "predictions.activation", "predictions.LayerNorm"), "predictions.decoder"),  # ALBERT
-    (("lm_head.dense", "gelu", "lm_head.layer_norm"), "lm_head.decoder"),  # RoBERTa, XLM-R
+    (("lm_head.dense", "gelu", "lm_head.layer_norm"), "lm_head.decoder"),  # RoBERTa, XLM-R, MPNet
     (("generator_predictions",), "generator_lm_head"),  # ELECTRA
     (("vocab_transform", "activation", "vocab_layer_norm"), "vocab_projector"),  # DistilBERT
     (("head",), "decoder"),  # ModernBERT

@@ -19,7 +19,7 @@ from transformers.utils import can_return_tuple, logging
 from .configuration_unimc import UniMCConfig
 from .masked_lm_head import MaskedLMHead
 from .option_attention import NAME as UNIMC_ATTENTION
-from .option_encoder import accept_mask_per_pair, encode
+from .option_encoder import adapt, encode
 from .option_losses import check_labels, masked_language_modeling_loss, option_prediction_loss
 from .option_structure import check_inputs, find_options, shift_options
 from .saved_files import make_room
@@ -107,8 +107,7 @@ class UniMCForMultipleChoice(PreTrainedModel):
         if text_config.model_type == "albert":
             layer_norm: Any = self.get_submodule("predictions.LayerNorm")
             layer_norm.eps = ALBERT_HEAD_LAYER_NORM_EPS
-        if text_config.model_type == "deberta-v2":
-            accept_mask_per_pair(self.get_backbone())
+        adapt(self.get_backbone())
         if not config.is_order_invariant:
             logger.warning_once(
                 f"{text_config.model_type} measures distance by the index of a token in the sequence, not by "

@@ -1,7 +1,8 @@
 """What each family of encoders is given, so that options share positions and do not see each other.
 
 Between `option_structure` and `modeling_unimc`. Most families take one mask and position ids; ModernBERT takes a mask
-for each of its two kinds of layers, and DeBERTa-v2, whose `forward` takes no mask per pair of tokens, is run in stages.
+for each of its two kinds of layers, MPNet's bias of relative positions comes with the mask, and DeBERTa-v2, whose
+`forward` takes no mask per pair of tokens, is run in stages.
 """
 
 from __future__ import annotations
@@ -60,13 +61,17 @@ def encode(
             ),
         }
     else:
-        # RoBERTa's table starts with rows for padding; its positions count from the row after them.
-        offset = config.pad_token_id + 1 if config.model_type in ("roberta", "xlm-roberta") else 0
+        # These tables start with rows for padding; positions count from the row after them.
+        is_offset = config.model_type in ("mpnet", "roberta", "xlm-roberta")
+        offset = backbone.embeddings.padding_idx + 1 if is_offset else 0
         # The reference clamps too: a menu may make the sequence longer than the table, never the positions.
         inputs["position_ids"] = (position_ids + offset).clamp(max=config.max_position_embeddings - 1)
-        takes_blocks = config._attn_implementation == UNIMC_ATTENTION
+        takes_blocks = config._attn_implementation == UNIMC_ATTENTION and config.model_type != "mpnet"
         blocks = option_blocks_if_cheaper(option_ids, attention_mask) if takes_blocks else None
-        if blocks is None:
+        if config.model_type == "mpnet":
+            allowed = build_attention_mask(option_ids, attention_mask, torch.bool)
+            inputs["attention_mask"] = _mpnet_mask(backbone.encoder, allowed, position_ids, dtype)
+        elif blocks is None:
             inputs["attention_mask"] = build_attention_mask(option_ids, attention_mask, dtype)
         else:
             inputs["attention_mask"] = additive_mask(attention_mask.bool()[:, None, None], dtype)
@@ -74,10 +79,24 @@ def encode(
     return backbone(**inputs, **{**kwargs, "return_dict": True})
 
 
-def accept_mask_per_pair(backbone: Any) -> None:
-    """Let the convolution of a `DebertaV2Model`, if it has one, accept a boolean padding mask."""
-    if backbone.encoder.conv is not None:
+def _mpnet_mask(encoder: Any, allowed: Tensor, position_ids: Tensor, dtype: torch.dtype) -> Tensor:
+    """MPNet's bias of relative positions, by `position_ids` in place of the index, where attention is allowed."""
+    distances = position_ids.unsqueeze(1) - position_ids.unsqueeze(2)
+    bias = encoder.relative_attention_bias(encoder.relative_position_bucket(distances)).permute(0, 3, 1, 2)
+    return bias.to(dtype).masked_fill(~allowed, torch.finfo(dtype).min)
+
+
+def adapt(backbone: Any) -> None:
+    """Change in a new encoder what would not go with the masks and positions of [`encode`]."""
+    if backbone.config.model_type == "mpnet":
+        backbone.encoder.compute_position_bias = _no_position_bias
+    if backbone.config.model_type == "deberta-v2" and backbone.encoder.conv is not None:
         backbone.encoder.conv.register_forward_pre_hook(_padding_mask_as_integers)
+
+
+def _no_position_bias(_: Tensor) -> None:
+    # It would be by the index in the sequence; ours comes with the mask.
+    return None
 
 
 def _padding_mask_as_integers(_: nn.Module, inputs: tuple) -> tuple:
@@ -85,4 +104,4 @@ def _padding_mask_as_integers(_: nn.Module, inputs: tuple) -> tuple:
     return *inputs[:2], inputs[2].long()
 
 
-__all__ = ["accept_mask_per_pair", "encode"]
+__all__ = ["adapt", "encode"]
