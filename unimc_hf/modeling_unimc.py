@@ -20,7 +20,7 @@ from .configuration_unimc import UniMCConfig
 from .masked_lm_head import MaskedLMHead
 from .option_attention import NAME as UNIMC_ATTENTION
 from .option_encoder import adapt, encode
-from .option_losses import check_labels, masked_language_modeling_loss, option_prediction_loss
+from .option_losses import check_targets, masked_language_modeling_loss, option_prediction_loss
 from .option_structure import check_inputs, find_options, shift_options
 from .saved_files import make_room
 
@@ -176,6 +176,7 @@ class UniMCForMultipleChoice(PreTrainedModel):
         inputs_embeds: Tensor | None = None,
         labels: Tensor | None = None,
         mlm_target_ids: Tensor | None = None,
+        option_targets: Tensor | None = None,
         **kwargs: Any,
     ) -> UniMCOutput:
         r"""
@@ -187,9 +188,11 @@ class UniMCForMultipleChoice(PreTrainedModel):
             inputs_embeds (`torch.FloatTensor` of shape `(batch_size, sequence_length, hidden_size)`, *optional*):
                 Instead of `input_ids`. With `option_ids` they may be longer than these: what stands in front then are
                 soft prompts of peft, with `attention_mask` for all of them.
-            labels (*optional*): `torch.LongTensor` of shape `(batch_size,)`: index of the right option, -100 for an
-                example without a label. Or `torch.FloatTensor` of shape `(batch_size, num_choices)`: the probability
-                that an option is right, where several may be or none; entries without an option are ignored.
+            labels (`torch.LongTensor` of shape `(batch_size,)`, *optional*): index of the right option, -100 for an
+                example without a label. Or `option_targets`, where every example has these.
+            option_targets (`torch.FloatTensor` of shape `(batch_size, num_choices)`, *optional*): the probability that
+                an option is right, where several may be or none; -100 throughout the row of an example without. Entries
+                without an option are ignored.
             mlm_target_ids (`torch.LongTensor` of shape `(batch_size, sequence_length)`, *optional*): original ids of
                 the tokens that were masked in the text, -100 elsewhere. (`Trainer` takes every argument with "label"
                 in its name for something that evaluation data must have.)
@@ -218,8 +221,9 @@ class UniMCForMultipleChoice(PreTrainedModel):
             token_type_ids = None  # derived from the longer `option_ids`
             if mlm_target_ids is not None:
                 mlm_target_ids = nn.functional.pad(mlm_target_ids, (num_virtual_tokens, 0), value=-100)
-        if labels is not None and not torch.compiler.is_compiling():
-            check_labels(labels, option_positions)
+        has_target = labels is not None or option_targets is not None
+        if has_target:
+            labels, option_targets = check_targets(labels, option_targets, option_positions)
         if attention_mask is None:
             attention_mask = torch.ones_like(option_ids)
 
@@ -235,11 +239,12 @@ class UniMCForMultipleChoice(PreTrainedModel):
         logits = yes_no_logits[..., 0].masked_fill(~has_option, torch.finfo(yes_no_logits.dtype).min)
 
         loss = op_loss = mlm_loss = None
-        if labels is not None:
-            op_loss = option_prediction_loss(logits, yes_no_logits, labels, has_option)
-        if labels is not None or mlm_target_ids is not None:
+        if has_target:
+            op_loss = option_prediction_loss(logits, yes_no_logits, labels, option_targets, has_option)
+        if has_target or mlm_target_ids is not None:
+            targets = (labels, option_targets, mlm_target_ids)
             mlm_loss = masked_language_modeling_loss(
-                self.config, head, hidden_states, features, yes_no_logits, has_option, labels, mlm_target_ids
+                self.config, head, hidden_states, features, yes_no_logits, has_option, *targets
             )
             loss = mlm_loss if op_loss is None else mlm_loss + op_loss
         return UniMCOutput(
