@@ -60,9 +60,9 @@ class UniMCConfig(PreTrainedConfig):
             float32 in bfloat16, on CPUs that have instructions for it and where its user asks for no `dtype`.
 
     Raises:
-        ValueError: if `text_config` is of a family that UniMC cannot use, is a decoder, has positions that are not
-            absolute, or is larger than any masked language model; if the token ids are not both `None` or two
-            different ids of the vocabulary; if another argument is not of its type or outside its range.
+        ValueError: if `text_config` is of a family that UniMC cannot use, a decoder, or larger than any masked language
+            model; if the token ids are not both `None` or two different ids of the vocabulary; if another argument is
+            not of its type or outside its range.
     """
 
     model_type = "unimc"

@@ -198,10 +198,9 @@ class UniMCForMultipleChoice(PreTrainedModel):
                 in its name for something that evaluation data must have.)
 
         Raises:
-            TypeError: if a tensor has another number of dimensions, or is of another dtype.
-            ValueError: if tensors do not fit each other, or name a token, a position or an option that is not there;
-                if the option structure cannot be derived, or the ids of yes and no are unknown; if there are
-                `past_key_values` (peft's prefix tuning).
+            TypeError, ValueError: if tensors are of other dtypes or shapes, or name a token, a position or an option
+                that is not there; if the option structure cannot be derived, or the ids of yes and no are unknown; if
+                there are `past_key_values` (peft's prefix tuning).
         """
         yes_no_token_ids = self._yes_no_token_ids()
         if kwargs.get("past_key_values") is not None:
@@ -223,7 +222,7 @@ class UniMCForMultipleChoice(PreTrainedModel):
                 mlm_target_ids = nn.functional.pad(mlm_target_ids, (num_virtual_tokens, 0), value=-100)
         has_target = labels is not None or option_targets is not None
         if has_target:
-            labels, option_targets = check_targets(labels, option_targets, option_positions)
+            labels, option_targets = check_targets(labels, option_targets, option_positions > 0)
         if attention_mask is None:
             attention_mask = torch.ones_like(option_ids)
 
@@ -242,10 +241,9 @@ class UniMCForMultipleChoice(PreTrainedModel):
         if has_target:
             op_loss = option_prediction_loss(logits, yes_no_logits, labels, option_targets, has_option)
         if has_target or mlm_target_ids is not None:
+            states = (hidden_states, features, yes_no_logits)
             targets = (labels, option_targets, mlm_target_ids)
-            mlm_loss = masked_language_modeling_loss(
-                self.config, head, hidden_states, features, yes_no_logits, has_option, *targets
-            )
+            mlm_loss = masked_language_modeling_loss(self.config, head, *states, has_option, *targets)
             loss = mlm_loss if op_loss is None else mlm_loss + op_loss
         return UniMCOutput(
             loss=loss,

@@ -11,43 +11,38 @@ from torch.nn import functional as F
 from .masked_lm_head import MaskedLMHead
 
 
-def check_targets(
-    labels: Tensor | None, option_targets: Tensor | None, option_positions: Tensor
-) -> tuple[Tensor | None, Tensor | None]:
+def check_targets(labels: Any, option_targets: Any, has_option: Tensor) -> tuple[Tensor | None, Tensor | None]:
     """The targets of [`UniMCForMultipleChoice.forward`], `labels` of two dimensions as `option_targets`.
 
     Raises:
         TypeError, ValueError: unless they fit the options and each other.
     """
-    has_option = option_positions > 0
     for name, targets in (("labels", labels), ("option_targets", option_targets)):
         if targets is not None and (not isinstance(targets, Tensor) or targets.is_complex()):
             raise TypeError(f"`{name}` must be a tensor of real numbers, got {targets!r}.")
     if labels is not None and labels.dim() == 2 and option_targets is None:
         labels, option_targets = None, labels
+    for targets, shape in ((labels, has_option.shape[:1]), (option_targets, has_option.shape)):
+        if targets is not None and targets.shape != shape:
+            raise ValueError(
+                f"`labels` must have shape {tuple(has_option.shape[:1])} or, like `option_targets`, "
+                f"{tuple(has_option.shape)}, got {tuple(targets.shape)}."
+            )
+    if labels is not None and labels.dtype != torch.long:
+        raise ValueError("`labels` of shape (batch_size,) must be integers (int64): the index of the right option.")
+    if torch.compiler.is_compiling():  # what follows is about values
+        return labels, option_targets
     if labels is not None:
-        if labels.shape != option_positions.shape[:1]:
-            shapes = f"{tuple(option_positions.shape[:1])} or {tuple(option_positions.shape)}"
-            raise ValueError(f"`labels` must have shape {shapes}, got {tuple(labels.shape)}.")
-        if labels.dtype != torch.long:
-            raise ValueError("`labels` of shape (batch_size,) must be integers (int64): the index of the right option.")
         counts = has_option.sum(1)
-        wrong = ((labels < 0) & (labels != -100)) | (labels >= counts)
-        if not torch.compiler.is_compiling() and bool(wrong.any()):
-            row = int(wrong.nonzero()[0, 0])
+        wrong = (((labels < 0) & (labels != -100)) | (labels >= counts)).nonzero()
+        if len(wrong):
+            row = int(wrong[0, 0])
             raise ValueError(f"`labels[{row}]` is {labels[row]}, but example {row} has {counts[row]} options.")
     if option_targets is not None:
-        if option_targets.shape != option_positions.shape:
-            shape = tuple(option_positions.shape)
-            raise ValueError(
-                f"`labels` or `option_targets` must have shape {shape}, got {tuple(option_targets.shape)}."
-            )
-        is_probability = (option_targets >= 0) & (option_targets <= 1)  # which NaN is not
-        wrong = has_option & ~is_probability & (option_targets != -100)
-        both = torch.zeros_like(wrong) if labels is None else has_option & is_probability & (labels >= 0).unsqueeze(1)
-        if not torch.compiler.is_compiling() and bool(wrong.any()):
+        known = has_option & (option_targets >= 0) & (option_targets <= 1)  # which NaN is not
+        if bool((has_option & ~known & (option_targets != -100)).any()):
             raise ValueError("`labels` of shape (batch_size, num_choices) must be probabilities between 0 and 1.")
-        if not torch.compiler.is_compiling() and bool(both.any()):
+        if labels is not None and bool((known.any(1) & (labels >= 0)).any()):
             raise ValueError("`labels` and `option_targets` both name right options of an example; one must be -100.")
     return labels, option_targets
 

@@ -62,9 +62,7 @@ def write_code(folder: str | os.PathLike, origin: str = "", revision: str | None
 def make_room(folder: str | os.PathLike, variant: str | None = None, push_to_hub: bool = False, **kwargs: Any) -> None:
     """Remove the weights that a save would replace, but not before the repository to push to is known to be there.
 
-    Args:
-        folder, variant, push_to_hub: as `save_pretrained` takes them.
-        kwargs: its other arguments, of which `repo_id`, `token` and `private` are read.
+    Arguments are those of `save_pretrained`; of `kwargs`, `repo_id`, `token` and `private` are read.
     """
     if push_to_hub:
         repo_id = kwargs.get("repo_id") or Path(folder).name
