@@ -10,8 +10,10 @@ from transformers.pipelines import PIPELINE_REGISTRY
 
 from .configuration_unimc import UniMCConfig
 from .decision import UniMCDecisionPipeline, UniMCForDecision
+from .loading.from_pretrained import get_config_dict, load_model, load_tokenizer
 from .loading.installed_models import DEFAULT_MODEL, find_model, model_of_language
-from .loading.untrusted_files import check_gap, check_weight_indices
+from .loading.new_weights import allocate_missing, init_weights, is_custom_code
+from .loading.untrusted_files import check_sizes
 from .modeling_unimc import UniMCForMultipleChoice, UniMCOutput
 from .pipeline_unimc import UniMCZeroShotPipeline
 from .saved_files import __version__
@@ -20,9 +22,18 @@ from .training import attention as attention  # registers itself
 from .training.data_collator import DataCollatorForUniMC
 
 # What the files that travel with a model leave to the installed package.
-UniMCForMultipleChoice.check_folder = staticmethod(check_weight_indices)
-UniMCForMultipleChoice.check_gap = check_gap
-UniMCZeroShotPipeline.model_of_language = staticmethod(model_of_language)
+for _class, _name, _hook in (
+    (UniMCConfig, "check_sizes", staticmethod(check_sizes)),
+    (UniMCConfig, "get_config_dict", classmethod(get_config_dict)),
+    (UniMCTokenizer, "from_pretrained", classmethod(load_tokenizer)),
+    (UniMCForMultipleChoice, "from_pretrained", classmethod(load_model)),
+    (UniMCForMultipleChoice, "is_custom_code", classmethod(is_custom_code)),
+    (UniMCForMultipleChoice, "is_remote_code", classmethod(is_custom_code)),  # its name in early 5.x
+    (UniMCForMultipleChoice, "_init_weights", init_weights),
+    (UniMCForMultipleChoice, "_move_missing_keys_from_meta_to_device", allocate_missing),
+    (UniMCZeroShotPipeline, "model_of_language", staticmethod(model_of_language)),
+):
+    setattr(_class, _name, _hook)
 
 AutoConfig.register(UniMCConfig.model_type, UniMCConfig, exist_ok=True)
 AutoTokenizer.register(UniMCConfig, fast_tokenizer_class=UniMCTokenizer, exist_ok=True)

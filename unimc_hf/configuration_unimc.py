@@ -1,8 +1,7 @@
 """`UniMCConfig`: which masked language model is inside, and which two words mean right and wrong. Read first.
 
-A UniMC model adds no parameter to its backbone, so its configuration is the backbone's own configuration
-(`text_config`) plus two token ids. A plain masked-LM repository (`"model_type": "bert"`, ...) is read as a UniMC
-repository by nesting its `config.json`; nothing has to be converted.
+A UniMC model adds no parameter to its backbone, so its configuration is the backbone's own (`text_config`) plus two
+token ids.
 """
 
 from __future__ import annotations
@@ -18,31 +17,12 @@ from .saved_files import write_code
 
 # Encoders whose only sense of order is `position_ids`, so that permuting the options permutes the scores exactly.
 ORDER_INVARIANT_MODEL_TYPES = (
-    "albert",
-    "bert",
-    "distilbert",
-    "electra",
-    "ernie",
-    "megatron-bert",
-    "modernbert",
-    "roberta",
+    "albert", "bert", "distilbert", "electra", "ernie", "megatron-bert", "modernbert", "mpnet", "roberta",
     "xlm-roberta",
-)
+)  # fmt: skip
 # Encoders that measure distance by the index in the sequence: supported because published checkpoints use them.
 ORDER_SENSITIVE_MODEL_TYPES = ("deberta-v2",)
 
-# A config may come from anywhere, and these decide how many modules and positions are made before the first weight is
-# read. Far above every published model.
-LARGEST = {
-    "hidden_size": 100_000,
-    "inner_group_num": 1_000,
-    "intermediate_size": 1_000_000,
-    "max_position_embeddings": 10_000_000,
-    "num_attention_heads": 10_000,
-    "num_hidden_groups": 1_000,
-    "num_hidden_layers": 1_000,
-    "vocab_size": 10_000_000,
-}
 # Scores stay numbers within these, whatever the logits.
 CALIBRATION_RANGES = {"softmax_temperature": (1e-3, 1e3), "sigmoid_scale": (1e-3, 1e3), "sigmoid_bias": (-1e3, 1e3)}
 
@@ -54,62 +34,35 @@ AUTO_MAP = {
     "AutoModelForDecision": "decision.UniMCForDecision",  # what pipeline("decision") loads, from 5.23 on
     "AutoTokenizer": ["tokenization_unimc.UniMCTokenizer", None],
 }
+ZERO_SHOT_PIPELINE = "pipeline_unimc.UniMCZeroShotPipeline"
 CUSTOM_PIPELINES = {
-    "unimc-zero-shot": {
-        "impl": "pipeline_unimc.UniMCZeroShotPipeline",
-        "pt": ["AutoModelForMultipleChoice"],
-        "type": "text",
-    }
+    "unimc-zero-shot": {"impl": ZERO_SHOT_PIPELINE, "pt": ["AutoModelForMultipleChoice"], "type": "text"}
 }
 
 
 class UniMCConfig(PreTrainedConfig):
     r"""
-    Configuration of a [`UniMCForMultipleChoice`].
-
-    Attributes that are not listed here are looked up in `text_config`, so `config.hidden_size`,
-    `config.vocab_size`, ... are the backbone's.
+    Configuration of a [`UniMCForMultipleChoice`]. Attributes that are not listed here are those of `text_config`.
 
     Args:
-        text_config (`PreTrainedConfig` or `dict`, *optional*):
-            Configuration of the masked language model inside, with its `model_type`. Defaults to a `BertConfig`.
-        yes_token_id (`int`, *optional*):
-            Vocabulary id of the word that marks a right option. `None` until it is known: a plain checkpoint does
-            not record it.
-        no_token_id (`int`, *optional*):
-            Vocabulary id of the word that marks a wrong option.
-        language (`str`, *optional*):
-            `"english"` (yes / no) or `"chinese"` (是 / 非): where the two ids come from; informative.
-        option_mlm_loss (`str`, *optional*, defaults to `"vocabulary"`):
-            Over what the O-MLM loss normalises: `"vocabulary"` (the paper) or `"yes_no"`, the two words only, which
-            is cheaper when a training menu has many options.
-        softmax_temperature (`float`, *optional*, defaults to 1.0):
-            What the pipeline divides *yes* logits by before the softmax over the options (temperature scaling, Guo
-            et al. 2017). Above 1, scores are less sure of themselves; which option is best stays.
-        sigmoid_scale (`float`, *optional*, defaults to 1.0), sigmoid_bias (`float`, *optional*, defaults to 0.0):
-            With `multi_label=True` the pipeline's score is `sigmoid(sigmoid_scale * (yes - no) + sigmoid_bias)`
-            (Platt scaling). All three are fitted by [`~unimc_hf.evaluation.calibration.calibrate`].
-        prefer_bfloat16 (`bool`, *optional*, defaults to `False`):
-            Whether the pipeline may run a model saved in float32 in bfloat16, on CPUs that have instructions for it
-            and where its user asks for no `dtype`. For publishers who have measured that the answers stay.
+        text_config (`PreTrainedConfig` or `dict`, *optional*): of the masked language model inside, with its
+            `model_type`. Defaults to a `BertConfig`.
+        yes_token_id, no_token_id (`int`, *optional*): vocabulary ids of the words that mark a right and a wrong
+            option. `None` until they are known: a plain checkpoint does not record them.
+        language (`str`, *optional*): `"english"` (yes / no) or `"chinese"` (是 / 非): where the two ids come from.
+        option_mlm_loss (`str`, *optional*, defaults to `"vocabulary"`): over what the O-MLM loss normalises:
+            `"vocabulary"` (the paper), or `"yes_no"`, the two words only, which is cheaper where menus are long.
+        softmax_temperature (`float`, *optional*, defaults to 1.0): divides *yes* logits before the pipeline's softmax
+            over the options (Guo et al. 2017). Above 1, scores are less sure of themselves.
+        sigmoid_scale, sigmoid_bias (`float`, *optional*, default to 1.0 and 0.0): with `multi_label=True` a score is
+            `sigmoid(sigmoid_scale * (yes - no) + sigmoid_bias)` (Platt scaling; `evaluation/calibration.py` fits it).
+        prefer_bfloat16 (`bool`, *optional*, defaults to `False`): whether the pipeline may run a model saved in
+            float32 in bfloat16, on CPUs that have instructions for it and where its user asks for no `dtype`.
 
     Raises:
-        ValueError: if `text_config` is of a family that UniMC cannot use, is a decoder, or does not use absolute
-            position embeddings where it could; if only one of the two token ids is given, both are equal or one
-            lies outside the vocabulary; if `option_mlm_loss` is neither of its two values; if temperature and scale
-            are not between 0.001 and 1000 or the bias not between -1000 and 1000; if `prefer_bfloat16` is not a bool;
-            if `text_config` is larger than any masked language model is, e.g. has more than 1000 layers.
-
-    Example:
-
-    ```python
-    >>> from transformers import BertConfig
-    >>> from unimc_hf import UniMCConfig
-
-    >>> config = UniMCConfig(BertConfig(vocab_size=30522), yes_token_id=2748, no_token_id=2053, language="english")
-    >>> config.hidden_size
-    768
-    ```
+        ValueError: if `text_config` is of a family that UniMC cannot use, a decoder, or larger than any masked language
+            model; if the token ids are not both `None` or two different ids of the vocabulary; if another argument is
+            not of its type or outside its range.
     """
 
     model_type = "unimc"
@@ -133,10 +86,10 @@ class UniMCConfig(PreTrainedConfig):
     ) -> None:
         if not isinstance(text_config, PreTrainedConfig):
             text_config = dict(text_config or {})
-            _check_sizes(text_config.get)
+            self.check_sizes(text_config.get)
             text_config = AutoConfig.for_model(text_config.pop("model_type", "bert"), **text_config)
-        if not _is_remote_code(type(self)):
-            # A `custom_pipelines` entry would shadow the registered task and ask for trust_remote_code.
+        if not type(self).__module__.startswith("transformers_modules"):
+            # Where the package is installed, these would shadow what it registers, and ask for trust_remote_code.
             kwargs.pop("auto_map", None)
             kwargs.pop("custom_pipelines", None)
         kwargs["tie_word_embeddings"] = getattr(text_config, "tie_word_embeddings", True)
@@ -157,26 +110,23 @@ class UniMCConfig(PreTrainedConfig):
         self._check()
 
     def _check(self) -> None:
-        _check_sizes(lambda name: getattr(self.text_config, name, None))
-        family = self.text_config.model_type
+        text_config = self.text_config
+        self.check_sizes(lambda name: getattr(text_config, name, None))
         supported = ORDER_INVARIANT_MODEL_TYPES + ORDER_SENSITIVE_MODEL_TYPES
-        if family not in supported:
+        if text_config.model_type not in supported:
             raise ValueError(
-                f"`text_config` has model_type {family!r}, which UniMC does not support. Supported masked language "
-                f"models: {', '.join(supported)}."
+                f"`text_config` has model_type {text_config.model_type!r}, which UniMC does not support. Supported "
+                f"masked language models: {', '.join(supported)}."
             )
-        if getattr(self.text_config, "is_decoder", False):
+        if getattr(text_config, "is_decoder", False):
             raise ValueError("`text_config.is_decoder` is True: UniMC needs an encoder that sees both sides.")
-        embedding_type = getattr(self.text_config, "position_embedding_type", None)
+        embedding_type = getattr(text_config, "position_embedding_type", None)
         if embedding_type not in (None, "absolute"):
-            raise ValueError(
-                f"`text_config.position_embedding_type` is {embedding_type!r}: UniMC options share absolute "
-                "positions, so only 'absolute' works."
-            )
-        for name, dtype in (("dtype", self.dtype), ("text_config.dtype", self.text_config.dtype)):
-            if not (dtype is None or isinstance(dtype, torch.dtype)):
+            raise ValueError(f"`text_config.position_embedding_type` is {embedding_type!r}, but must be 'absolute'.")
+        for name, dtype in (("dtype", self.dtype), ("text_config.dtype", text_config.dtype)):
+            if not isinstance(dtype, torch.dtype | None):
                 raise ValueError(f"`{name}` must be the name of a dtype of PyTorch, got {dtype!r}.")
-        if not (self.language is None or isinstance(self.language, str)):
+        if not isinstance(self.language, str | None):
             raise ValueError(f"`language` must be a string or None, got {self.language!r}.")
         if not isinstance(self.option_mlm_loss, str) or self.option_mlm_loss not in ("vocabulary", "yes_no"):
             raise ValueError(f"`option_mlm_loss` must be 'vocabulary' or 'yes_no', got {self.option_mlm_loss!r}.")
@@ -188,21 +138,22 @@ class UniMCConfig(PreTrainedConfig):
                 raise ValueError(f"`{name}` must be a number from {least:g} to {most:g}, got {value!r}.")
         self.check_yes_no_token_ids(self.yes_token_id, self.no_token_id)
 
+    @staticmethod
+    def check_sizes(get: Callable[[str], Any]) -> None:
+        """What the installed package checks of the attributes of `text_config` (`loading/untrusted_files.py`)."""
+
     def check_yes_no_token_ids(self, yes_token_id: int | None, no_token_id: int | None) -> None:
         """Raise a `ValueError` unless both ids are `None` or two different ids of the vocabulary."""
-        if yes_token_id is None and no_token_id is None:
+        ids, vocab_size = (yes_token_id, no_token_id), self.text_config.vocab_size
+        if ids == (None, None):
             return
-        are_integers = all(isinstance(i, int) and not isinstance(i, bool) for i in (yes_token_id, no_token_id))
-        if yes_token_id is None or no_token_id is None or not are_integers or yes_token_id == no_token_id:
+        if not all(isinstance(i, int) and not isinstance(i, bool) for i in ids) or yes_token_id == no_token_id:
             raise ValueError(
-                "`yes_token_id` and `no_token_id` must be two different token ids, "
-                f"got {yes_token_id!r} and {no_token_id!r}."
+                f"`yes_token_id` and `no_token_id` must be two different token ids, got {ids[0]!r} and {ids[1]!r}."
             )
         for name, value in (("yes_token_id", yes_token_id), ("no_token_id", no_token_id)):
-            if not 0 <= value < self.text_config.vocab_size:
-                raise ValueError(
-                    f"`{name}` is {value}, outside the vocabulary of {self.text_config.vocab_size} tokens."
-                )
+            if not 0 <= value < vocab_size:  # type: ignore[operator]
+                raise ValueError(f"`{name}` is {value}, outside the vocabulary of {vocab_size} tokens.")
 
     @property
     def is_order_invariant(self) -> bool:
@@ -210,8 +161,7 @@ class UniMCConfig(PreTrainedConfig):
         return self.text_config.model_type in ORDER_INVARIANT_MODEL_TYPES
 
     def __setattr__(self, name: str, value: Any) -> None:
-        # What is read from `text_config` is written there too, so that `from_pretrained(..., hidden_dropout_prob=0)`
-        # does what it says.
+        # What is read from `text_config` is written there, e.g. by `from_pretrained(..., hidden_dropout_prob=0)`.
         text_config = self.__dict__.get("text_config")
         is_own = name.startswith("_") or name in self.__dict__ or hasattr(type(self), name) or name in _OWN_ATTRIBUTES
         if text_config is None or is_own or not hasattr(text_config, name):
@@ -231,49 +181,11 @@ class UniMCConfig(PreTrainedConfig):
 
     def save_pretrained(self, save_directory: str | os.PathLike, *args: Any, **kwargs: Any) -> None:
         """As in transformers, and the code beside it. A model saves its configuration before an upload."""
-        write_code(save_directory, self.name_or_path, getattr(self, "_commit_hash", None))
+        write_code(save_directory, str(self.name_or_path), getattr(self, "_commit_hash", None))
         super().save_pretrained(save_directory, *args, **kwargs)
-
-    @classmethod
-    def get_config_dict(
-        cls, pretrained_model_name_or_path: str | os.PathLike, **kwargs: Any
-    ) -> tuple[dict[str, Any], dict[str, Any]]:
-        """The `config.json` of a UniMC repository as it is; of a plain masked-LM repository, nested."""
-        config_dict, kwargs = super().get_config_dict(pretrained_model_name_or_path, **kwargs)
-        if config_dict.get("model_type") != cls.model_type:
-            config_dict = nest_config_dict(config_dict)
-        return config_dict, kwargs
-
-
-def nest_config_dict(plain: dict[str, Any]) -> dict[str, Any]:
-    """`{"model_type": "bert", ...}` -> `{"text_config": {"model_type": "bert", ...}}`.
-
-    Raises:
-        ValueError: if there is no `model_type`, because the backbone cannot be told without it.
-    """
-    if "model_type" not in plain:
-        raise ValueError("`config.json` has no `model_type`: UniMC cannot tell which masked language model this is.")
-    nested: dict[str, Any] = {"text_config": plain}
-    # `dtype` decides in which precision `from_pretrained` loads, so it must be seen at the top.
-    for key in ("dtype", "torch_dtype"):
-        if key in plain:
-            nested["dtype"] = plain[key]
-    return nested
-
-
-def _check_sizes(get: Callable[[str], Any]) -> None:
-    for name, most in LARGEST.items():
-        value = get(name)
-        if isinstance(value, (int, float)) and not 1 <= value <= most:
-            raise ValueError(f"`text_config.{name}` is {value}; it must be from 1 to {most}.")
 
 
 # What every configuration has: set on this one, whatever `text_config` says.
 _OWN_ATTRIBUTES = frozenset(vars(PreTrainedConfig()))
-
-
-def _is_remote_code(config_class: type) -> bool:
-    return config_class.__module__.startswith("transformers_modules")
-
 
 __all__ = ["UniMCConfig"]

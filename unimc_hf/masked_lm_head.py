@@ -1,7 +1,6 @@
-"""The MLM head of any supported family as two steps: a transform, and a decoder of which rows can be left out.
+"""The MLM head of any supported family as two steps, for `modeling_unimc`: a transform, and a decoder by rows.
 
-Scoring K options needs 2K of the `vocabulary x K` logits that a full head computes, so the head is taken apart: for
-MiniLM the full head would be as much work as three encoder layers.
+Scoring K options needs two rows of the decoder; for MiniLM all of them would be as much work as three encoder layers.
 """
 
 from __future__ import annotations
@@ -9,15 +8,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 # Where a family keeps (what is applied before the decoder, in order; the decoder). `gelu` is a function there.
 _LAYOUTS = (
     (("cls.predictions.transform",), "cls.predictions.decoder"),  # BERT, MegatronBERT, ERNIE, DeBERTa-v2
     (("predictions.dense", "predictions.activation", "predictions.LayerNorm"), "predictions.decoder"),  # ALBERT
-    (("lm_head.dense", "gelu", "lm_head.layer_norm"), "lm_head.decoder"),  # RoBERTa, XLM-R
+    (("lm_head.dense", "gelu", "lm_head.layer_norm"), "lm_head.decoder"),  # RoBERTa, XLM-R, MPNet
     (("generator_predictions",), "generator_lm_head"),  # ELECTRA
     (("vocab_transform", "activation", "vocab_layer_norm"), "vocab_projector"),  # DistilBERT
     (("head",), "decoder"),  # ModernBERT
@@ -34,14 +32,10 @@ class MaskedLMHead:
 
     @classmethod
     def find(cls, model: Any) -> MaskedLMHead:
-        """Find the head among the children of `model`.
-
-        Raises:
-            ValueError: if the head has none of the known layouts.
-        """
-        for transform_paths, decoder_path in _LAYOUTS:
-            if _get(model, decoder_path) is not None and all(p == "gelu" or _get(model, p) for p in transform_paths):
-                transforms = tuple(F.gelu if p == "gelu" else _get(model, p) for p in transform_paths)
+        """The head among the children of `model`; a `ValueError` if it has none of the known layouts."""
+        for paths, decoder_path in _LAYOUTS:
+            transforms = tuple(F.gelu if path == "gelu" else _get(model, path) for path in paths)
+            if all(transforms) and _get(model, decoder_path) is not None:
                 return cls(model, transforms, decoder_path)
         raise ValueError(
             f"`text_config`: the MLM head of model_type {model.config.text_config.model_type!r} has no layout that "
@@ -53,13 +47,13 @@ class MaskedLMHead:
         """The projection to the vocabulary, tied to the input embeddings in every published checkpoint."""
         return self.model.get_submodule(self.decoder_path)
 
-    def transform(self, hidden_states: torch.Tensor) -> torch.Tensor:
+    def transform(self, hidden_states: Tensor) -> Tensor:
         """`(..., hidden_size)` -> `(..., embedding_size)`."""
         for transform in self.transforms:
             hidden_states = transform(hidden_states)
         return hidden_states
 
-    def decode(self, features: torch.Tensor, token_ids: list[int] | None = None) -> torch.Tensor:
+    def decode(self, features: Tensor, token_ids: list[int] | None = None) -> Tensor:
         """`(..., embedding_size)` -> logits of `token_ids` `(..., len(token_ids))`, or of the whole vocabulary."""
         decoder = self.decoder
         if token_ids is None:

@@ -1,8 +1,7 @@
 """Attention with options, block by block where a menu is long: `attn_implementation="unimc"`, the default.
 
-Of K options of b tokens and a text of T tokens, an option's token may see b + T of the K b + T tokens. The blocks let
-attention compute just those: K b (b + T) scores for the options and T (K b + T) for the text, linear in K. Short menus
-go through PyTorch's fused kernel, with a mask.
+Of K options of b tokens and a text of T tokens, an option's token may see b + T of the K b + T tokens. With blocks just
+these scores are computed, linear in K. Short menus go through PyTorch's fused kernel, with a mask.
 
 Worked example, two options of two tokens and one (`M` is `[MASK]`, `S` is `[SEP]`), `-` for what is padding:
 
@@ -19,6 +18,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from torch import Tensor
 from torch.nn import functional as F
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
@@ -35,31 +35,17 @@ SCORES_AT_ONCE = 64 * 2**20
 
 @dataclass(frozen=True)
 class OptionBlocks:
-    """
-    Args:
-        text_index (`torch.LongTensor` of shape `(batch_size, text_length)`): tokens outside the options.
-        text_mask (`torch.BoolTensor` of the same shape): False where an example has fewer.
-        block_index (`torch.LongTensor` of shape `(batch_size, num_choices, block_length)`): tokens of each option.
-        block_mask (`torch.BoolTensor` of the same shape): False where an option is shorter, or there is none.
-        slots (`torch.LongTensor` of shape `(batch_size, sequence_length)`): where a token stands in text followed by
-            blocks; 0 for padding, whose output nobody reads.
-    """
+    """Where the options of a batch are; tokens are named by their index in the sequence."""
 
-    text_index: torch.Tensor
-    text_mask: torch.Tensor
-    block_index: torch.Tensor
-    block_mask: torch.Tensor
-    slots: torch.Tensor
+    text_index: Tensor  # (batch_size, text_length): tokens outside the options
+    text_mask: Tensor  # the same shape: False where an example has fewer
+    block_index: Tensor  # (batch_size, num_choices, block_length): tokens of each option
+    block_mask: Tensor  # the same shape: False where an option is shorter, or there is none
+    slots: Tensor  # (batch_size, sequence_length): where a token stands in text followed by blocks; 0 for padding
 
 
-def build_option_blocks(option_ids: torch.Tensor, attention_mask: torch.Tensor) -> OptionBlocks:
-    """The blocks of a batch.
-
-    Args:
-        option_ids: `int64` of shape `(batch_size, sequence_length)`, 0 outside options, k for option k, whose tokens
-            stand next to each other.
-        attention_mask: of the same shape, 0 for padding.
-    """
+def build_option_blocks(option_ids: Tensor, attention_mask: Tensor) -> OptionBlocks:
+    """The blocks of a batch, from two tensors `(batch_size, sequence_length)`; an option's tokens are neighbours."""
     size, length = option_ids.shape
     index = torch.arange(length, device=option_ids.device).expand_as(option_ids)
     is_token = attention_mask.bool()
@@ -85,11 +71,8 @@ def build_option_blocks(option_ids: torch.Tensor, attention_mask: torch.Tensor) 
     return OptionBlocks(text.clamp(min=0), text >= 0, blocks.clamp(min=0), blocks >= 0, slots)
 
 
-def option_blocks_if_cheaper(option_ids: torch.Tensor, attention_mask: torch.Tensor) -> OptionBlocks | None:
-    """The blocks of a batch where they save time, else `None`; arguments as in [`build_option_blocks`].
-
-    Never while a graph is compiled: how long the blocks are is in the data.
-    """
+def option_blocks_if_cheaper(option_ids: Tensor, attention_mask: Tensor) -> OptionBlocks | None:
+    """The blocks of a batch where they save time; never while a graph is compiled: their lengths are in the data."""
     length = option_ids.shape[1]
     if length < SHORTEST or torch.compiler.is_compiling():
         return None
@@ -102,27 +85,23 @@ def option_blocks_if_cheaper(option_ids: torch.Tensor, attention_mask: torch.Ten
 
 def unimc_attention(
     module: torch.nn.Module,
-    query: torch.Tensor,
-    key: torch.Tensor,
-    value: torch.Tensor,
-    attention_mask: torch.Tensor | None,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
     dropout: float = 0.0,
     scaling: float | None = None,
     option_blocks: OptionBlocks | None = None,
     **kwargs: Any,
-) -> tuple[torch.Tensor, None]:
-    """
+) -> tuple[Tensor, None]:
+    """An attention function of transformers, which returns `(batch_size, sequence_length, num_heads, head_dim)`.
+
     Args:
-        module: the attention layer.
         query, key, value: of shape `(batch_size, num_heads, sequence_length, head_dim)`.
         attention_mask: additive; `(batch_size, 1, sequence_length, sequence_length)` of who sees whom, or with
             `option_blocks` `(batch_size, 1, 1, sequence_length)` of padding.
-        dropout: probability with which an attention weight is dropped.
         scaling: factor of the scores, `head_dim ** -0.5` if not given.
         option_blocks: where the options are, if they are to be computed block by block.
-
-    Returns:
-        The output, of shape `(batch_size, sequence_length, num_heads, head_dim)`, and `None`.
     """
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
     if option_blocks is None:
@@ -133,32 +112,23 @@ def unimc_attention(
 
 
 def _by_blocks(
-    query: torch.Tensor,
-    key: torch.Tensor,
-    value: torch.Tensor,
-    padding_mask: torch.Tensor | None,
-    dropout: float,
-    scale: float,
-    blocks: OptionBlocks,
-) -> torch.Tensor:
+    query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, dropout: float, scale: float, blocks: OptionBlocks
+) -> Tensor:
     scaled_query = query * scale
     text_query, text_key, text_value = (_take(states, blocks.text_index) for states in (query, key, value))
-    text_output = F.scaled_dot_product_attention(
-        text_query, key, value, attn_mask=padding_mask, dropout_p=dropout, scale=scale
-    )
+    outputs = [F.scaled_dot_product_attention(text_query, key, value, mask, dropout, scale=scale)]
     text_bias = additive_mask(blocks.text_mask, query.dtype)
     size, num_choices, block_length = blocks.block_index.shape
     row = query.shape[0] * query.shape[1] * block_length * (block_length + text_bias.shape[1])
-    outputs = [text_output]
     step = max(1, SCORES_AT_ONCE // row)
     for start in range(0, num_choices, step):
-        index, mask = blocks.block_index[:, start : start + step], blocks.block_mask[:, start : start + step]
+        index, is_token = blocks.block_index[:, start : start + step], blocks.block_mask[:, start : start + step]
         in_blocks = (size, query.shape[1], index.shape[1], block_length, query.shape[3])
         block_query, block_key, block_value = (
             _take(states, index.flatten(1)).view(in_blocks) for states in (scaled_query, key, value)
         )
-        own = additive_mask(mask, query.dtype)
-        own_scores = block_query @ block_key.transpose(-1, -2) + own[:, None, :, None]
+        own_bias = additive_mask(is_token, query.dtype)[:, None, :, None]
+        own_scores = block_query @ block_key.transpose(-1, -2) + own_bias
         text_scores = block_query.flatten(2, 3) @ text_key.transpose(-1, -2) + text_bias[:, None, None]
         scores = torch.cat([own_scores.flatten(2, 3), text_scores], dim=-1)
         weights = F.dropout(scores.softmax(-1), dropout)
@@ -168,7 +138,7 @@ def _by_blocks(
     return _take(torch.cat(outputs, dim=2), blocks.slots)
 
 
-def _take(states: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
+def _take(states: Tensor, index: Tensor) -> Tensor:
     """Rows `index` `(batch_size, n)` of `states` `(batch_size, num_heads, length, head_dim)`."""
     return states.gather(2, index[:, None, :, None].expand(-1, states.shape[1], -1, states.shape[3]))
 

@@ -1,4 +1,4 @@
-"""What a user may pass to the tokenizer, checked; and one example after the other laid out as token ids.
+"""What a user may pass to the tokenizer, checked, and laid out as token ids: between `tokenization_unimc` and strings.
 
 This file knows the order of the parts of an example and what may be cut; it knows nothing about vocabularies.
 """
@@ -7,8 +7,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Any
-
-EncodedText = dict[str, list[int]]  # a string -> the ids of its tokens, without special tokens
 
 DEFAULT_MAX_LENGTH = 512
 
@@ -22,11 +20,6 @@ class OptionInputs:
     questions: list[str]
     options: list[tuple[str, ...]]
     is_batched: bool
-
-    def strings(self) -> list[str]:
-        """Every string of the batch, repeated ones included."""
-        menus = dict.fromkeys(self.options)
-        return [s for menu in menus for s in menu] + self.questions + self.texts + self.text_pairs
 
 
 def check_option_inputs(text: Any, text_pair: Any, options: Any, question: Any, max_length: int | None) -> OptionInputs:
@@ -42,12 +35,11 @@ def check_option_inputs(text: Any, text_pair: Any, options: Any, question: Any, 
     texts = list(text) if is_batched else [text]
     for value in texts:
         check_text("text", value)
-    size = len(texts)
     return OptionInputs(
         texts=texts,
-        text_pairs=_one_per_text("text_pair", text_pair, size, is_batched),
-        questions=_one_per_text("question", question, size, is_batched),
-        options=_menus(options, size, is_batched),
+        text_pairs=_one_per_text("text_pair", text_pair, len(texts), is_batched),
+        questions=_one_per_text("question", question, len(texts), is_batched),
+        options=_menus(options, len(texts), is_batched),
         is_batched=is_batched,
     )
 
@@ -56,11 +48,10 @@ def check_text(name: str, value: Any) -> None:
     """Raise unless `value` is a string that can be encoded as UTF-8."""
     if not isinstance(value, str):
         raise TypeError(f"`{name}` must be a string, got {type(value).__name__}.")
-    if not value.isascii():
-        try:
-            value.encode("utf-8")
-        except UnicodeEncodeError as error:
-            raise ValueError(f"`{name}` holds a lone surrogate at character {error.start}: not valid text.") from None
+    try:
+        value.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise ValueError(f"`{name}` holds a lone surrogate at character {error.start}: not valid text.") from None
 
 
 def check_menu(name: str, menu: Any) -> tuple[str, ...]:
@@ -74,24 +65,20 @@ def check_menu(name: str, menu: Any) -> tuple[str, ...]:
         if not option.strip():
             raise ValueError(f"`{name}` holds an empty option.")
     if len(set(menu)) != len(menu):
-        repeated = next(option for option in menu if list(menu).count(option) > 1)
+        repeated = next(option for option in menu if menu.count(option) > 1)
         raise ValueError(f"`{name}` repeats {repeated!r}: options must differ.")
     return tuple(menu)
 
 
 def _menus(options: Any, size: int, is_batched: bool) -> list[tuple[str, ...]]:
-    if not isinstance(options, (list, tuple)):
-        raise TypeError(f"`options` must be a list of strings, got {type(options).__name__}.")
-    if not (options and isinstance(options[0], (list, tuple))):
+    if not (isinstance(options, (list, tuple)) and options and isinstance(options[0], (list, tuple))):
         return [check_menu("options", options)] * size
     if not is_batched:
         raise TypeError("`options` is a list of lists but `text` is one string: pass one list of strings.")
     if len(options) != size:
         raise ValueError(f"`options` has {len(options)} lists for {size} texts.")
-    checked: dict[int, tuple[str, ...]] = {}
-    for menu in options:
-        if id(menu) not in checked:
-            checked[id(menu)] = check_menu("options", menu)
+    distinct = {id(menu): menu for menu in options}  # examples often share one
+    checked = {key: check_menu("options", menu) for key, menu in distinct.items()}
     return [checked[id(menu)] for menu in options]
 
 
@@ -111,7 +98,7 @@ def _one_per_text(name: str, value: Any, size: int, is_batched: bool) -> list[st
 
 def lay_out(
     inputs: OptionInputs,
-    ids: EncodedText,
+    ids: dict[str, list[int]],
     special: tuple[int, int, int],
     max_length: int | None,
     model_max_length: int,
@@ -120,11 +107,10 @@ def lay_out(
     """Token ids and option structure of every example.
 
     Args:
-        inputs: the examples as strings.
-        ids: the token ids of every string in them.
+        ids: the token ids of every string of `inputs`, without special tokens.
         special: the ids of `[CLS]`, `[MASK]` and `[SEP]`.
         max_length: most tokens of an example, or `None`: see [`UniMCTokenizer`].
-        model_max_length: how many positions the model has; the text may not need more when `max_length` is `None`.
+        model_max_length: how many positions the model has; counts when `max_length` is `None`.
         truncation: whether a text that is too long is cut; otherwise it raises.
 
     Raises:
@@ -133,73 +119,53 @@ def lay_out(
     names = ("input_ids", "token_type_ids", "attention_mask", "option_ids", "option_positions", "num_truncated_tokens")
     features: dict[str, list] = {name: [] for name in names}
     sep_id = special[2]
-    menus = {menu: _lay_out_menu(menu, ids, *special) for menu in dict.fromkeys(inputs.options)}
-    # Every example is checked before the first one is built.
-    rooms = [
-        _room(len(menus[menu][0]), menu, ids, question, text, max_length, model_max_length)
-        for menu, question, text in zip(inputs.options, inputs.questions, inputs.texts)
-    ]
-    for row, (menu, room) in enumerate(zip(inputs.options, rooms)):
-        head, option_ids, option_positions = menus[menu]
+    heads = {menu: _lay_out_menu([ids[option] for option in menu], *special) for menu in dict.fromkeys(inputs.options)}
+    for row, menu in enumerate(inputs.options):
+        head, option_ids, option_positions = heads[menu]
         question, text, text_pair = inputs.questions[row], inputs.texts[row], inputs.text_pairs[row]
+        limit, room = _limits(len(head), max(len(ids[option]) for option in menu), max_length, model_max_length)
+        if room < (len(ids[question]) + 1) * bool(question) + min(len(ids[text]), 1) + 1:
+            asked = f" and a question of {len(ids[question])} tokens" if question else ""
+            raise ValueError(
+                f"`options` do not fit: {len(menu)} options take {len(head) - 2} tokens{asked}, which leaves "
+                f"{max(room, 0)} of {limit} tokens (`max_length`) for the text. Options are never cut: pass fewer or "
+                "shorter ones, or a larger `max_length`."
+            )
         # An empty text keeps its `[SEP]`, an empty question or second text does not: so were the models trained.
         parts = [question] * bool(question) + [text] + [text_pair] * bool(text_pair)
         tail = [token for part in parts for token in (*ids[part], sep_id)]
-        truncated = len(tail) - room
-        if truncated > 0:
+        truncated = max(0, len(tail) - room)
+        if truncated:
             if not truncation:
                 raise ValueError(
                     f"Example {row} has {len(head) + len(tail)} tokens, `max_length` allows {len(head) + room} and "
                     "`truncation` is off."
                 )
             tail = tail[: room - 1] + [sep_id]
-        length = len(head) + len(tail)
         features["input_ids"].append(head + tail)
         features["token_type_ids"].append([0] + [1] * (len(head) - 1) + [0] * len(tail))
-        features["attention_mask"].append([1] * length)
+        features["attention_mask"].append([1] * (len(head) + len(tail)))
         features["option_ids"].append(option_ids + [0] * len(tail))
         features["option_positions"].append(option_positions)
-        features["num_truncated_tokens"].append(max(truncated, 0))
+        features["num_truncated_tokens"].append(truncated)
     return features
 
 
-def _lay_out_menu(
-    menu: tuple[str, ...], ids: EncodedText, cls_id: int, mask_id: int, sep_id: int
-) -> tuple[list[int], list[int], list[int]]:
+def _lay_out_menu(options: list[list[int]], cls_id: int, mask_id: int, sep_id: int) -> tuple[list[int], ...]:
     """`[CLS] [MASK] option 1 ... [SEP]` as (ids, option ids, positions of the masks)."""
     head, option_ids, positions = [cls_id], [0], []
-    for number, option in enumerate(menu, start=1):
+    for number, option in enumerate(options, start=1):
         positions.append(len(head))
-        head += [mask_id] + ids[option]
-        option_ids += [number] * (1 + len(ids[option]))
+        head += [mask_id] + option
+        option_ids += [number] * (1 + len(option))
     return head + [sep_id], option_ids + [0], positions
 
 
-def _room(
-    head: int,
-    menu: tuple[str, ...],
-    ids: EncodedText,
-    question: str,
-    text: str,
-    max_length: int | None,
-    model_max_length: int,
-) -> int:
-    """How many tokens may follow the options; raises where that is too few for the question and some text."""
-    if max_length is None:
-        # Positions restart at every option, so only the longest one takes positions from the text.
-        longest = 1 + max(len(ids[option]) for option in menu)
-        usual = min(DEFAULT_MAX_LENGTH, model_max_length)
-        limit = usual + max(0, head - 2 - usual // 2)
-        room = min(limit - head, model_max_length - 2 - longest)
-    else:
-        limit = max_length
-        room = limit - head
-    needed = (len(ids[question]) + 1 if question else 0) + min(len(ids[text]), 1) + 1
-    if room < needed:
-        asked = f" and a question of {len(ids[question])} tokens" if question else ""
-        raise ValueError(
-            f"`options` do not fit: {len(menu)} options take {head - 2} tokens{asked}, which leaves "
-            f"{max(room, 0)} of {limit} tokens (`max_length`) for the text. Options are never cut: pass fewer or "
-            "shorter ones, or a larger `max_length`."
-        )
-    return room
+def _limits(head: int, longest: int, max_length: int | None, model_max_length: int) -> tuple[int, int]:
+    """The most tokens of an example whose options take `head` tokens, and how many may follow these."""
+    if max_length is not None:
+        return max_length, max_length - head
+    usual = min(DEFAULT_MAX_LENGTH, model_max_length)
+    limit = usual + max(0, head - 2 - usual // 2)
+    # Positions restart at every option, so only the longest one takes positions from the text.
+    return limit, min(limit - head, model_max_length - 2 - (1 + longest))

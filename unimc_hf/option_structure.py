@@ -1,4 +1,4 @@
-"""Positions and attention of the options, from the small integers that the tokenizer emits.
+"""Positions and attention of the options, from the small integers that the tokenizer emits; for `option_encoder`.
 
 Worked example, two options of one token each (`M` is `[MASK]`, `S` is `[SEP]`):
 
@@ -11,23 +11,23 @@ and `red` may attend to everything but `M blue`, `blue` to everything but `M red
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import torch
+from torch import Tensor
+
+CHECKED = ("input_ids", "attention_mask", "token_type_ids", "option_ids", "option_positions", "mlm_target_ids")
 
 
-def check_inputs(
-    vocab_size: int, num_segments: int, attention_length: int | None, **tensors: torch.Tensor | None
-) -> None:
-    """Raise unless the tensors fit each other and name nothing that is not there: a GPU would not survive the index.
+def check_inputs(config: Any, inputs_embeds: Tensor | None, tensors: Sequence[Tensor | None]) -> None:
+    """Raise unless the tensors, in the order of `CHECKED`, fit each other and name nothing that is not there.
 
-    Args:
-        vocab_size: how many token ids there are.
-        num_segments: how many token types there are.
-        attention_length: how many tokens `attention_mask` is about, if not those of the other tensors.
-        **tensors: of [`UniMCForMultipleChoice.forward`].
+    A GPU would not survive the index. They are those of [`UniMCForMultipleChoice.forward`], `config` a [`UniMCConfig`].
     """
-    given = {name: tensor for name, tensor in tensors.items() if tensor is not None}
+    given = {name: tensor for name, tensor in zip(CHECKED, tensors) if tensor is not None}
     for name, tensor in given.items():
-        if not isinstance(tensor, torch.Tensor) or tensor.dim() != 2 or tensor.numel() == 0:
+        if not isinstance(tensor, Tensor) or tensor.dim() != 2 or tensor.numel() == 0:
             raise TypeError(f"`{name}` must be a tensor of two dimensions, and not empty.")
     mask, positions = given.pop("attention_mask", None), given.pop("option_positions", None)
     if not given:
@@ -37,15 +37,11 @@ def check_inputs(
     for name, tensor in given.items():
         if tensor.shape != (size, length):
             raise ValueError(f"`{name}` has shape {tuple(tensor.shape)}, but `{first}` {(size, length)}.")
-    expected = (size, attention_length or length)
+    expected = (size, length if inputs_embeds is None else inputs_embeds.shape[1])
     if mask is not None and (mask.shape != expected or mask.is_complex()):
         raise ValueError(f"`attention_mask` must be real and of shape {expected}, got {tuple(mask.shape)}.")
-    limits = {
-        "input_ids": vocab_size,
-        "token_type_ids": num_segments,
-        "option_ids": length,
-        "mlm_target_ids": vocab_size,
-    }
+    limits = dict.fromkeys(("input_ids", "mlm_target_ids"), config.vocab_size)
+    limits |= {"token_type_ids": max(2, getattr(config.text_config, "type_vocab_size", 2)), "option_ids": length}
     if positions is not None:
         if len(positions) != size:
             raise ValueError(f"`option_positions` has {len(positions)} rows for {size} examples.")
@@ -57,8 +53,8 @@ def check_inputs(
         if not is_index:
             raise TypeError(f"`{name}` must be of dtype int64, got {tensor.dtype}.")
         tensor = tensor.masked_fill(tensor == -100, 0) if name == "mlm_target_ids" else tensor
-        extremes += [tensor.min(), tensor.max()]
-    found = torch.stack([value.long() for value in extremes]).tolist()  # the one time that a GPU is waited for
+        extremes += [tensor.min().long(), tensor.max().long()]
+    found = torch.stack(extremes).tolist()  # the one time that a GPU is waited for
     for name, least, most in zip(given, found[::2], found[1::2]):
         if least < 0 or most >= limits[name]:
             wrong = least if least < 0 else most
@@ -66,23 +62,12 @@ def check_inputs(
 
 
 def find_options(
-    input_ids: torch.Tensor | None,
-    token_type_ids: torch.Tensor | None,
-    option_ids: torch.Tensor | None,
-    option_positions: torch.Tensor | None,
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Fill in what the caller left out of the option structure.
-
-    Args:
-        input_ids, token_type_ids, option_ids: `int64` of shape `(batch_size, sequence_length)`, or `None`.
-        option_positions: `int64` of shape `(batch_size, num_choices)`, or `None`.
-
-    Returns:
-        `option_ids` and `option_positions`, as in [`UniMCForMultipleChoice.forward`].
+    input_ids: Tensor | None, token_type_ids: Tensor | None, option_ids: Tensor | None, option_positions: Tensor | None
+) -> tuple[Tensor, Tensor]:
+    """Fill in what the caller left out: `option_ids` and `option_positions` as in [`UniMCForMultipleChoice.forward`].
 
     Raises:
-        ValueError: if `option_ids` is missing together with `input_ids` or `token_type_ids`, or if an example has
-            no option.
+        ValueError: if `option_ids` is missing together with one of the first two, or if an example has no option.
     """
     if option_ids is None:
         if input_ids is None or token_type_ids is None:
@@ -101,23 +86,19 @@ def find_options(
     return option_ids, option_positions
 
 
-def shift_options(count: int, option_ids: torch.Tensor, option_positions: torch.Tensor) -> tuple[torch.Tensor, ...]:
+def shift_options(count: int, option_ids: Tensor, option_positions: Tensor) -> tuple[Tensor, Tensor]:
     """The structure of a sequence that has `count` more tokens in front, which belong to no option: soft prompts.
 
     They stand at position 0 like `[CLS]` and every token sees them, so options still do not depend on their order.
-    Arguments as in [`UniMCForMultipleChoice.forward`].
     """
     moved = torch.where(option_positions > 0, option_positions + count, 0)
     return torch.nn.functional.pad(option_ids, (count, 0)), moved
 
 
-def build_position_ids(
-    option_ids: torch.Tensor, option_positions: torch.Tensor, attention_mask: torch.Tensor
-) -> torch.Tensor:
+def build_position_ids(option_ids: Tensor, option_positions: Tensor, attention_mask: Tensor) -> Tensor:
     """Position of every token, `int64` of shape `(batch_size, sequence_length)`.
 
-    `[CLS]` is 0, every option restarts at 1, and the text goes on from the longest option. Arguments as in
-    [`UniMCForMultipleChoice.forward`].
+    `[CLS]` is 0, every option restarts at 1, and the text goes on from the longest option.
     """
     index = torch.arange(option_ids.shape[1], device=option_ids.device).expand_as(option_ids)
     in_option = option_ids > 0
@@ -130,12 +111,12 @@ def build_position_ids(
 
 
 def build_attention_mask(
-    option_ids: torch.Tensor,
-    attention_mask: torch.Tensor,
+    option_ids: Tensor,
+    attention_mask: Tensor,
     dtype: torch.dtype,
-    position_ids: torch.Tensor | None = None,
+    position_ids: Tensor | None = None,
     window: int | None = None,
-) -> torch.Tensor:
+) -> Tensor:
     """Who may attend to whom, of shape `(batch_size, 1, sequence_length, sequence_length)`, row = query.
 
     A token of an option sees its own option and all that is outside the options; every other token sees everything;
@@ -153,12 +134,7 @@ def build_attention_mask(
     return additive_mask(allowed.unsqueeze(1), dtype)
 
 
-def build_padding_mask(attention_mask: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
-    """That nobody sees padding, and no more: additive, of shape `(batch_size, 1, 1, sequence_length)`."""
-    return additive_mask(attention_mask.bool()[:, None, None], dtype)
-
-
-def additive_mask(allowed: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+def additive_mask(allowed: Tensor, dtype: torch.dtype) -> Tensor:
     """0 where `allowed` is True and `finfo.min` where not; for `torch.bool`, `allowed` itself."""
     if dtype == torch.bool:
         return allowed

@@ -44,14 +44,15 @@ NOT_APPLICABLE = {
     "[!D]*::test_resize_position_vector_embeddings": "only DistilBERT can resize its positions in transformers",
     "DebertaV2*::test_resize_position_vector_embeddings": "only DistilBERT can resize its positions in transformers",
     "Albert*::test_*gradient_checkpointing*": "transformers has no gradient checkpointing for ALBERT",
+    "MPNet*::test_*gradient_checkpointing*": "transformers has no gradient checkpointing for MPNet",
     "DebertaV2*::test_training_gradient_checkpointing_use_reentrant_true": "all layers of DeBERTa-v2 share the "
     "normalised relative embeddings, whose graph a reentrant checkpoint frees (so in `DebertaV2ForMaskedLM` too)",
-    # [DM]e: DeBERTa-v2 and MegatronBERT
-    "[DM]e*::test_can_set_attention_dynamically*": "transformers has eager attention only for this family",
-    "[DM]e*::test_eager_matches_sdpa_inference_*": "transformers has eager attention only for this family",
-    "[DM]e*::test_sdpa_can_dispatch_non_composite_models": "transformers has eager attention only for this family",
-    "[DM]e*::test_capture_outputs_decorator": "this family does not use `capture_outputs`",
-    "[DM]e*::test_can_capture_specific_layers_hidden_states": "this family does not use `capture_outputs`",
+    # [DM][eP]: DeBERTa-v2, MegatronBERT and MPNet
+    "[DM][eP]*::test_can_set_attention_dynamically*": "transformers has eager attention only for this family",
+    "[DM][eP]*::test_eager_matches_sdpa_inference_*": "transformers has eager attention only for this family",
+    "[DM][eP]*::test_sdpa_can_dispatch_non_composite_models": "transformers has eager attention only for this family",
+    "[DM][eP]*::test_capture_outputs_decorator": "this family does not use `capture_outputs`",
+    "[DM][eP]*::test_can_capture_specific_layers_hidden_states": "this family does not use `capture_outputs`",
     # -- tokenizer
     "*::test_integration_from_extractor": "builds a tokenizer from its vocabulary; UniMC makes it from a plain one",
     "*::test_chat_template_save_loading": "for tokenizers that name `chat_template` in `__init__`; UniMC has none",

@@ -162,5 +162,9 @@ class ErnieConformanceTest(ModelConformance, unittest.TestCase):
     family = "ernie"
 
 
+class MPNetConformanceTest(ModelConformance, unittest.TestCase):
+    family = "mpnet"
+
+
 class DebertaV2ConformanceTest(ModelConformance, unittest.TestCase):
     family = "deberta-v2"

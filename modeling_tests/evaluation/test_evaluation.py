@@ -11,7 +11,7 @@ from tiny_models import tiny_model, tiny_tokenizer
 from unimc_hf import UniMCZeroShotPipeline
 from unimc_hf.evaluation.classifiers import majority_classifier, unimc_classifier
 from unimc_hf.evaluation.jsonl_examples import read_jsonl
-from unimc_hf.evaluation.metrics import calibration_error, evaluate
+from unimc_hf.evaluation.metrics import calibration_error, evaluate, none_fits_auroc
 
 ROW = {"passage": "sky", "question": "what", "options": ["red", "blue"], "label": 1, "task": "topic", "source": "x"}
 EXAMPLES = [{"text": "sky", "text_pair": "", "question": "", "options": ["red", "blue"], "label": i} for i in (0, 1, 1)]
@@ -74,3 +74,16 @@ def test_a_broken_line_is_named(tmp_path: Path, line: str) -> None:
     path.write_text(json.dumps(ROW) + "\n" + line)
     with pytest.raises(ValueError, match="line 2: not an example"):
         read_jsonl(path)
+
+
+def test_how_well_scores_tell_that_no_label_fits() -> None:
+    options = ["a", "b"]
+    labels: list = [0, [0, 1], [0, 0], [0.0, 0.0], -100]
+    examples = [{"options": options, "label": label} for label in labels]
+    scores = [[0.9, 0.1], [0.2, 0.4], [0.5, 0.3], [0.1, 0.1], [1.0, 1.0]]
+    # Of the four pairs of a text with a label and one without, the scores order three rightly.
+    assert none_fits_auroc(examples, scores) == 0.75
+    with pytest.raises(ValueError, match="texts that none fits"):
+        none_fits_auroc(examples[:2], scores[:2])
+    with pytest.raises(ValueError, match="one number per option"):
+        none_fits_auroc(examples, scores[:2])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
@@ -54,12 +56,31 @@ def scores_by_hand(family: str, layout: dict[str, list[int]]) -> torch.Tensor:
         inputs["attention_mask"] = {"full_attention": _additive(sees), "sliding_attention": _additive(both)}
     if family in ("bert", "albert", "megatron-bert", "electra", "ernie"):
         inputs["token_type_ids"] = torch.tensor([layout["token_type_ids"]])
+    if family == "mpnet":  # its class adds a bias by the index in the sequence, ours goes by the positions
+        index = range(len(positions))
+        inputs["attention_mask"] = inputs["attention_mask"] + _mpnet_bias(model, positions) - _mpnet_bias(model, index)
     first = model.config.pad_token_id + 1 if family in ("roberta", "xlm-roberta") else 0
+    first = 2 if family == "mpnet" else first
     inputs["position_ids"] = torch.tensor([positions]) + first
     with torch.no_grad():
         logits = model(input_ids=torch.tensor([layout["input_ids"]]), **inputs).logits[0]
     config = tiny_model(family).config
     return logits[layout["option_positions"]][:, [config.yes_token_id, config.no_token_id]]
+
+
+def _mpnet_bias(model: PreTrainedModel, positions: Sequence[int]) -> torch.Tensor:
+    """T5's buckets: one for each of 8 distances either way, then 8 on a log scale up to 128."""
+
+    def bucket(distance: int) -> int:
+        far = abs(distance)
+        if far >= 8:
+            far = min(15, 8 + int(math.log(far / 8) / math.log(16) * 8))
+        return far + (16 if distance > 0 else 0)
+
+    table = model.mpnet.encoder.relative_attention_bias.weight
+    return torch.stack([torch.stack([table[bucket(q - p)] for q in positions]) for p in positions]).permute(2, 0, 1)[
+        None
+    ]
 
 
 def _additive(allowed: list[list[bool]]) -> torch.Tensor:

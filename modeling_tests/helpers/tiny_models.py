@@ -19,6 +19,7 @@ from transformers import (
     ErnieConfig,
     MegatronBertConfig,
     ModernBertConfig,
+    MPNetConfig,
     PreTrainedConfig,
     PreTrainedTokenizerFast,
     RobertaConfig,
@@ -67,6 +68,7 @@ TEXT_CONFIGS: dict[str, PreTrainedConfig] = {
         **SIZES, local_attention=8, global_attn_every_n_layers=2, initializer_cutoff_factor=2.0,
         cls_token_id=2, sep_token_id=3, bos_token_id=2, eos_token_id=3,
     ),
+    "mpnet": MPNetConfig(**{**SIZES, "max_position_embeddings": 98}, relative_attention_num_buckets=32),
     "deberta-v2": DebertaV2Config(
         **SIZES, relative_attention=True, position_buckets=8, share_att_key=True, norm_rel_ebd="layer_norm",
         pos_att_type=["p2c", "c2p"], conv_kernel_size=3, conv_act="gelu", position_biased_input=False,
@@ -75,7 +77,7 @@ TEXT_CONFIGS: dict[str, PreTrainedConfig] = {
 }  # fmt: skip
 FAMILIES = list(TEXT_CONFIGS)
 # Those whose attention is "unimc" by default: not with windows, eager only, or distances by index.
-BLOCK_FAMILIES = [family for family in FAMILIES if family not in ("modernbert", "megatron-bert", "deberta-v2")]
+BLOCK_FAMILIES = [family for family in FAMILIES if family not in ("modernbert", "megatron-bert", "mpnet", "deberta-v2")]
 ORDER_INVARIANT_FAMILIES = [family for family in FAMILIES if family != "deberta-v2"]
 
 

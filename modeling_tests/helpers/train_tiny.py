@@ -26,8 +26,11 @@ WORDS = "sky sun rain car train road city house tree dog cat game team stocks mu
 OPTIONS = ["sports", "business", "music", "science", "politics", "health"]
 
 
-def make_examples(size: int, several_right: bool = False) -> list[dict[str, Any]]:
-    """Examples that differ in all that a loss is a mean over: labels, options, tokens and soft targets."""
+def make_examples(size: int, several_right: bool | str = False) -> list[dict[str, Any]]:
+    """Examples that differ in all that a loss is a mean over: labels, options, tokens and soft targets.
+
+    Several options may be right, or none, of all examples, or of every third one with `several_right="mixed"`.
+    """
     rng = random.Random(0)
     examples = []
     for i in range(size):
@@ -36,7 +39,7 @@ def make_examples(size: int, several_right: bool = False) -> list[dict[str, Any]
         example["label"] = rng.randrange(len(options)) if i % 5 else -100
         if i % 10 == 0:
             example["option_probs"] = [1 / len(options)] * len(options)
-        if several_right:
+        if several_right is True or (several_right == "mixed" and i % 3 == 0):
             example["label"] = [float(rng.random() < 0.4) for _ in options]
         examples.append(example)
     return examples
@@ -77,7 +80,7 @@ class KilledWhileSaving(UniMCTrainer):
 def train(
     folder: Path,
     examples: int = 37,
-    several_right: bool = False,
+    several_right: bool | str = False,
     tokens_per_batch: int | None = None,
     dropout: float = 0.0,
     family: str = "bert",

@@ -54,7 +54,7 @@ def test_every_token_has_one_slot(side: str) -> None:
 def test_who_uses_it_by_default(family: str) -> None:
     model = UniMCForMultipleChoice(tiny_config(family))
     assert (model.config._attn_implementation == NAME) == (family in BLOCK_FAMILIES)
-    for asked in ("eager",) if family in ("megatron-bert", "deberta-v2") else ("eager", "sdpa"):
+    for asked in ("eager",) if family in ("megatron-bert", "mpnet", "deberta-v2") else ("eager", "sdpa"):
         explicit = UniMCForMultipleChoice(tiny_config(family, attn_implementation=asked))
         assert explicit.config._attn_implementation == asked
 

@@ -25,8 +25,8 @@ def differences(one: dict, other: dict) -> list[float]:
     return [abs(a - b) for a, b in zip(one["loss"], other["loss"])]
 
 
-@pytest.mark.parametrize("several_right", [False, True])
-def test_accumulated_batches_are_one_batch(tmp_path: Path, several_right: bool) -> None:
+@pytest.mark.parametrize("several_right", [False, True, "mixed"])
+def test_accumulated_batches_are_one_batch(tmp_path: Path, several_right: bool | str) -> None:
     """37 examples in fours: the last batch is short, and every batch has other labels, options and masked tokens."""
     whole = train(tmp_path, several_right=several_right, per_device_train_batch_size=8, num_train_epochs=1)
     parts = train(
@@ -63,6 +63,7 @@ def on_two_processes(tmp_path_factory: pytest.TempPathFactory) -> Path:
     runs = {
         "equal": {"per_device_train_batch_size": 4, "num_train_epochs": 1, "examples": 32},
         "filled": FILLED,
+        "mixed": {**FILLED, "several_right": "mixed"},
         "saved": {**FILLED, **saving, "folder": "run"},
         # in the second epoch
         "resumed": {**FILLED, **saving, "folder": "run", "resume": str(folder / "run" / "checkpoint-4")},
@@ -85,6 +86,7 @@ def result(folder: Path, name: str, rank: int = 0) -> dict:
     [
         ("equal", {"per_device_train_batch_size": 8, "num_train_epochs": 1, "examples": 32}),
         ("filled", {**FILLED, "gradient_accumulation_steps": 2}),
+        ("mixed", {**FILLED, "gradient_accumulation_steps": 2, "several_right": "mixed"}),
     ],
 )
 def test_two_processes_are_one_with_the_same_global_batch(

@@ -82,7 +82,10 @@ def test_the_exact_batch() -> None:
 def test_labels_for_several_right_options() -> None:
     collator = DataCollatorForUniMC(tiny_tokenizer(), mlm=False)
     examples = [{"text": "sky", "options": ["a", "b", "c"], "label": [1, 0, 1]}, {"options": ["a", "b"], "label": 1}]
-    assert collator(examples)["labels"].tolist() == [[1, 0, 1], [0, 1, 0]]
+    assert collator(examples[:1])["labels"].tolist() == [[1, 0, 1]]
+    batch = collator(examples)
+    assert batch["labels"].tolist() == [-100, 1]
+    assert batch["option_targets"].tolist() == [[1, 0, 1], [-100, -100, -100]]
     assert "labels" not in collator([{"text": "sky", "options": ["a", "b"]}])
 
 
@@ -140,7 +143,6 @@ def test_distractors_widen_menus_and_never_repeat() -> None:
         ([{"options": ["a", "b"], "label": 1.5}], "`label` must be an integer"),
         ([{"options": ["a", "b"], "label": "1"}], "`label` must be an integer"),
         ([{"options": ["a", "b"], "label": [1, float("nan")]}], r"`label` must be in \[0, 1\]"),
-        ([{"options": ["a", "b"], "label": [1, 0]}, {"options": ["a", "b"], "label": -100}], "`label` is -100"),
         ([{"options": ["a", "b"], "option_probs": [0.5, -1]}], r"`option_probs` must be in \[0, 1\]"),
         ([{"options": ["a", "b"], "option_probs": 0.5}], "`option_probs` must be one number per option"),
         ([{"options": ["a", "b"], "label": 2}], "`label` is 2"),
@@ -148,7 +150,7 @@ def test_distractors_widen_menus_and_never_repeat() -> None:
         ([{"options": ["a", "b"], "label": [1]}], "1 entries for 2 options"),
         ([{"options": ["a", "b"], "label": 1}, {"options": ["a", "b"]}], "some have none"),
         ([{"options": ["a", "b", "c"], "label": [1, 0, 1]}, {"options": ["a", "b"], "label": 2}], "`label` is 2"),
-        ([{"options": ["a", "b"], "label": [1, 1]}, {"options": ["a", "b"], "label": -100}], "`label` is -100"),
+        ([{"options": ["a", "b"], "label": [1, 1]}, {"options": ["a", "b"]}], "some have none"),
     ],
 )
 def test_wrong_examples_raise(examples: list, message: str) -> None:
@@ -277,6 +279,66 @@ def test_batches_stay_under_the_token_budget() -> None:
 def test_label_smoothing_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="label_smoothing_factor"):
         UniMCTrainer(model=make_model(), args=arguments(tmp_path, label_smoothing_factor=0.1))
+
+
+# -- mixed targets -----------------------------------------------------------------------------------------------------
+
+MIXED = [
+    {"text": "team", "options": ["sports", "business"], "label": 0},
+    {"text": "stocks fell", "options": ["sports", "business"], "label": [1, 1]},
+    {"text": "sky", "options": ["sports", "business"], "label": [0, 0]},
+    {"text": "the sun", "options": ["sports", "business"], "label": -100},
+    {"text": "game won", "options": ["sports", "business"], "label": -100, "option_probs": [0.75, 0.25]},
+    {"text": "stock rose", "options": ["sports", "business"], "option_probs": [0.1, 0.9]},
+    {"text": "business", "options": ["sports", "business"], "label": [0, 0.5]},
+]
+
+
+@pytest.mark.parametrize("mlm_loss", ["vocabulary", "yes_no"])
+def test_the_loss_of_a_row_does_not_depend_on_its_batch_mates(tmp_path: Path, mlm_loss: str) -> None:
+    """All menus have two options, so that O-MLM, a mean over options, is one over examples, too."""
+    collator = DataCollatorForUniMC(tiny_tokenizer(), mlm=False)
+    model = make_model().eval()
+    model.config.option_mlm_loss = mlm_loss
+    trainer = UniMCTrainer(model=model, args=arguments(tmp_path), data_collator=collator)
+    rng = random.Random(0)
+    with torch.no_grad():
+        alone = [float(trainer.compute_loss(model, collator([example]))) for example in MIXED]
+        assert alone[3] == 0 and min(alone[:3] + alone[4:]) > 0
+        for _ in range(30):
+            rows = rng.sample(range(len(MIXED)), rng.randint(1, len(MIXED)))
+            has_target = [row for row in rows if row != 3]
+            expected = sum(alone[row] for row in has_target) / max(1, len(has_target))
+            batch = collator([MIXED[row] for row in rows])
+            assert float(trainer.compute_loss(model, batch)) == pytest.approx(expected, abs=1e-5), rows
+            if "option_probs" not in batch and "labels" in batch:  # any Trainer's loss
+                assert float(model(**batch).loss) == pytest.approx(expected, abs=1e-5), rows
+
+
+def test_the_prediction_loss_is_a_mean_over_examples_whatever_their_menus() -> None:
+    collator, model = DataCollatorForUniMC(tiny_tokenizer(), mlm=False), make_model().eval()
+    examples = [{**MIXED[1], "options": ["a", "b", "c"], "label": [1, 0, 0]}, MIXED[0], MIXED[2]]
+    with torch.no_grad():
+        alone = [float(model(**collator([example])).op_loss) for example in examples]
+        assert float(model(**collator(examples)).op_loss) == pytest.approx(sum(alone) / 3, abs=1e-5)
+
+
+def test_pure_batches_keep_their_form_and_two_targets_of_one_row_are_refused() -> None:
+    collator = DataCollatorForUniMC(tiny_tokenizer(), mlm=False)
+    one = collator([MIXED[0], MIXED[3]])
+    assert one["labels"].tolist() == [0, -100] and one["labels"].dtype == torch.int64
+    several = collator([MIXED[1], MIXED[2]])
+    assert several["labels"].tolist() == [[1, 1], [0, 0]] and several["labels"].dtype == torch.float32
+    soft = collator([MIXED[5]])
+    assert "labels" not in soft and not [b for b in (one, several, soft) if "option_targets" in b]
+    mixed = collator([MIXED[0], MIXED[2]])
+    model = make_model()
+    with pytest.raises(ValueError, match="both name right options"):
+        model(**{**mixed, "labels": torch.tensor([0, 1])})
+    with pytest.raises(ValueError, match="between 0 and 1"):
+        model(**{**mixed, "option_targets": torch.full((2, 2), 2.0)})
+    with pytest.raises(ValueError, match="must have shape"):
+        model(**{**mixed, "option_targets": torch.zeros(2, 3)})
 
 
 # -- soft targets ------------------------------------------------------------------------------------------------------

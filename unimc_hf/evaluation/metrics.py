@@ -112,6 +112,32 @@ def option_metrics(
     return figures
 
 
+def none_fits_auroc(examples: Sequence[Example], scores: Sequence[Sequence[float]]) -> float:
+    """How well the best option's score tells texts that a label fits from texts that none fits: the AUROC.
+
+    0.5 is chance; at 1.0 one threshold separates them all. It is used before a `threshold` is chosen for the pipeline
+    with `multi_label=True`, and after training with examples that no option fits.
+
+    Args:
+        examples: with `options` and `label`; one number per option, all 0, says that none fits. Examples whose label is
+            -100 are left out.
+        scores: one per option of every example, `sigmoid(yes - no)`: those of the pipeline with `multi_label=True`.
+
+    Raises:
+        ValueError: if lengths do not match, or unless there are examples of both kinds.
+    """
+    from sklearn.metrics import roc_auc_score
+
+    if [len(row) for row in scores] != [len(example["options"]) for example in examples]:
+        raise ValueError("`scores` must have one number per option of every example.")
+    labels = [example["label"] for example in examples]
+    known = [(label, max(row)) for label, row in zip(labels, scores) if not isinstance(label, int) or label != -100]
+    fits = [isinstance(label, int) or any(label) for label, _ in known]
+    if len(set(fits)) != 2:
+        raise ValueError("`examples` must hold texts that a label fits and texts that none fits.")
+    return float(roc_auc_score(fits, [best for _, best in known]))
+
+
 def _answers(
     examples: Sequence[Example], probabilities: Sequence[Sequence[float]]
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -165,6 +191,7 @@ __all__ = [
     "calibration_error",
     "evaluate",
     "has_fixed_labels",
+    "none_fits_auroc",
     "option_classes",
     "option_metrics",
 ]

@@ -40,8 +40,9 @@ class DataCollatorForUniMC:
             it depends on what was drawn before.
 
     Each example is a dict with `options` (`list[str]`), and where it has them `text`, `text_pair`, `question`
-    (`str`), `label` (`int`: the right option; or one number per option, 1 for right and 0 for wrong) and
-    `option_probs` (one probability per option, e.g. a teacher's, which [`UniMCTrainer`] trains towards).
+    (`str`), `label` (`int`: the right option, -100 for none known; or one number per option, 1 for right and 0 for
+    wrong, all 0 where no option fits) and `option_probs` (one probability per option, e.g. a teacher's, which
+    [`UniMCTrainer`] trains towards). A batch may mix all of these: the loss of an example stays the same.
 
     Example:
 
@@ -82,14 +83,15 @@ class DataCollatorForUniMC:
             features: the examples; see the class.
 
         Returns:
-            The tokenizer's tensors, `labels` if the examples have one (`int64` of shape `(batch_size,)`, or
-            `float32` of shape `(batch_size, num_choices)`), `option_probs` if an example has them (`float32` of
-            shape `(batch_size, num_choices)`, rows of zeros for the others), and with `mlm` `mlm_target_ids`,
-            `int64` of shape `(batch_size, sequence_length)`.
+            The tokenizer's tensors and what the examples have of: `labels` (`int64` of shape `(batch_size,)`, -100 for
+            an example without a label; `float32` of shape `(batch_size, num_choices)` if every example has one number
+            per option), `option_targets` (`float32` of that shape, rows of -100 for the others, where only some
+            examples have one number per option), `option_probs` (`float32` of that shape, rows of zeros for the
+            others), and with `mlm` `mlm_target_ids`, `int64` of shape `(batch_size, sequence_length)`.
 
         Raises:
             TypeError, ValueError: if `features` is no list of dicts, if an example has no `options`, if only some
-                have a label, or if a label or `option_probs` does not match its options.
+                have a `label` or `option_probs`, or if one of these does not match its options.
         """
         if not isinstance(features, (list, tuple)) or not features:
             raise ValueError("`features` must be a list of at least one example.")
@@ -108,12 +110,8 @@ class DataCollatorForUniMC:
                 return_tensors="pt",
             )
         )
-        labels = self._labels(examples, num_choices=batch["option_positions"].shape[1])
-        if labels is not None:
-            batch["labels"] = labels
-        option_probs = self._option_probs(examples, num_choices=batch["option_positions"].shape[1])
-        if option_probs is not None:
-            batch["option_probs"] = option_probs
+        num_choices = batch["option_positions"].shape[1]
+        batch |= self._targets(examples, num_choices)
         if self.mlm:
             batch["input_ids"], batch["mlm_target_ids"] = self.mask_text(batch, rngs)
         return batch
@@ -130,33 +128,24 @@ class DataCollatorForUniMC:
             return example
         return add_distractors(example, self.distractor_options, self.max_choices, rng)
 
-    def _labels(self, examples: Sequence[dict[str, Any]], num_choices: int) -> torch.Tensor | None:
+    def _targets(self, examples: Sequence[dict[str, Any]], num_choices: int) -> dict[str, torch.Tensor]:
+        targets = {}
+        probs = [example.get("option_probs") for example in examples]
         labels: list[Any] = [example.get("label") for example in examples]
-        if all(label is None for label in labels):
-            return None
-        if any(label is None for label in labels):
-            raise ValueError("Some examples of the batch have a `label` and some have none; -100 stands for none.")
-        if not any(isinstance(label, list) for label in labels):
-            return torch.tensor(labels, dtype=torch.long)
-        rows = torch.zeros(len(labels), num_choices)
-        for row, label in enumerate(labels):
-            if isinstance(label, list):
-                rows[row, : len(label)] = torch.tensor(label, dtype=torch.float)
-            elif label == -100:
-                raise ValueError("`label` is -100, but other examples of the batch have one number per option.")
-            else:  # one right answer among examples that may have several
-                rows[row, label] = 1.0
-        return rows
-
-    def _option_probs(self, examples: Sequence[dict[str, Any]], num_choices: int) -> torch.Tensor | None:
-        given = [example.get("option_probs") for example in examples]
-        if all(probs is None for probs in given):
-            return None
-        rows = torch.zeros(len(given), num_choices)
-        for row, probs in enumerate(given):
-            if probs is not None:
-                rows[row, : len(probs)] = torch.tensor(probs)
-        return rows
+        if any(label is not None for label in labels):
+            if any(label is None and prob is None for label, prob in zip(labels, probs)):
+                raise ValueError("Some examples of the batch have a `label` and some have none; -100 stands for none.")
+            lists = [label if isinstance(label, list) else None for label in labels]
+            if None not in lists:
+                targets["labels"] = _rows(lists, num_choices)
+            else:
+                ones = [-100 if label is None or isinstance(label, list) else label for label in labels]
+                targets["labels"] = torch.tensor(ones, dtype=torch.long)
+                if any(lists):
+                    targets["option_targets"] = _rows(lists, num_choices, missing=-100.0)
+        if any(prob is not None for prob in probs):
+            targets["option_probs"] = _rows(probs, num_choices)
+        return targets
 
     def mask_text(
         self, batch: dict[str, torch.Tensor], rngs: Sequence[random.Random]
@@ -185,6 +174,17 @@ class DataCollatorForUniMC:
         input_ids = torch.where(chosen & (fate < 0.8), self.tokenizer.mask_token_id, input_ids)
         input_ids = torch.where(chosen & (fate >= 0.9), random_ids, input_ids)
         return input_ids, mlm_target_ids
+
+
+def _rows(values: Sequence[list[float] | None], num_choices: int, missing: float = 0.0) -> torch.Tensor:
+    """One row per example, `float32` of shape `(batch_size, num_choices)`: 0 after its options, else `missing`."""
+    rows = torch.zeros(len(values), num_choices)
+    for row, value in enumerate(values):
+        if value is None:
+            rows[row] = missing
+        else:
+            rows[row, : len(value)] = torch.tensor(value, dtype=torch.float)
+    return rows
 
 
 def _check_example(example: Any) -> dict[str, Any]:

@@ -101,9 +101,10 @@ class UniMCTrainer(Trainer):
     ) -> torch.Tensor | tuple[torch.Tensor, Any]:
         """The model's loss, plus the cross-entropy with `option_probs` where examples bring some.
 
-        Both are means over the examples, so that an example weighs the same whichever target it has. While training
-        they are means over the whole optimizer step, of which these inputs are one process' part: the parts of all
-        processes and accumulated batches have the whole step's loss for their mean, however unequal they are.
+        All are means over the examples that have a target, so that an example weighs the same whichever it has, and
+        whichever its batch mates have. While training they are means over the whole optimizer step, of which these
+        inputs are one process' part: the parts of all processes and accumulated batches have the whole step's loss for
+        their mean, however unequal they are.
 
         Raises:
             ValueError: if the batch has nothing to learn from.
@@ -114,20 +115,20 @@ class UniMCTrainer(Trainer):
         if option_probs is None and outputs.get("loss") is None:
             raise ValueError("`inputs` has no `labels`, `option_probs` or `mlm_target_ids` to compute a loss from.")
         whole = own if num_items_in_batch is None else num_items_in_batch
-        own_op, own_mlm, *_ = own.tolist()
-        all_op, all_mlm, labelled, soft, examples = whole.tolist()
+        own_op, own_mlm, _ = own.tolist()
+        all_op, all_mlm, targets = whole.tolist()
+        # O-MLM and MLM share one mean over positions; it counts as much as the examples that OP is about.
+        share = all_op / max(1.0, targets) if all_op else 1.0
         loss = outputs["logits"].new_zeros((), dtype=torch.float32)
         if outputs.get("op_loss") is not None:
-            loss = loss + outputs["op_loss"] * (own_op / max(1.0, all_op))
+            loss = loss + outputs["op_loss"] * (share * own_op / max(1.0, all_op))
         if outputs.get("mlm_loss") is not None:
-            loss = loss + outputs["mlm_loss"] * (own_mlm / max(1.0, all_mlm))
-        if soft:
-            loss = loss * (labelled / examples)
+            loss = loss + outputs["mlm_loss"] * (share * own_mlm / max(1.0, all_mlm))
         if option_probs is not None:
             log_probs = (outputs["logits"].float() / self.temperature).log_softmax(-1)
             # Where there is no option, the logit is as low as can be.
             soft_loss = -(option_probs * log_probs.masked_fill(option_probs == 0, 0.0)).sum()
-            loss = loss + soft_loss * self.temperature**2 / examples
+            loss = loss + soft_loss * self.temperature**2 / max(1.0, targets)
         if num_items_in_batch is not None:  # Trainer averages over accumulated batches, and DDP over processes
             loss = loss * (self.current_gradient_accumulation_steps * self.args.world_size)
         return (loss, outputs) if return_outputs else loss
@@ -140,28 +141,25 @@ class UniMCTrainer(Trainer):
         return optimizer_class, optimizer_kwargs
 
 
-# What the losses are means over: options or examples of OP, positions of O-MLM and MLM, examples with a label, those
-# with `option_probs`, and all examples.
-NUM_COUNTS = 5
+# What the losses are means over: examples of OP, positions of O-MLM and MLM, and examples with any target of options.
+NUM_COUNTS = 3
 
 
 def _target_counts(batch: dict[str, Any]) -> torch.Tensor:
-    """How many of each there are in a batch, `float32` of shape `(5,)`; the model's losses are means over these."""
+    """How many of each there are in a batch, `float32` of shape `(3,)`; the model's losses are means over these."""
     has_option = batch["option_positions"] > 0
-    rows = len(has_option)
-    op = mlm = soft = 0
-    labelled = rows  # of a batch without labels, the MLM loss counts in full
-    labels = batch.get("labels")
-    if labels is not None:
-        known = labels >= 0 if labels.dim() == 1 else torch.ones(rows, dtype=torch.bool, device=labels.device)
-        labelled = int(known.sum())
-        mlm = int(has_option[known].sum())
-        op = labelled if labels.dim() == 1 else mlm
+    known = torch.zeros_like(has_option)
+    for name in ("labels", "option_targets"):
+        targets = batch.get(name)
+        if targets is not None:
+            known |= has_option & (targets >= 0 if targets.dim() == 2 else (targets >= 0).unsqueeze(1))
+    has_target = known.any(1)
+    op, mlm = has_target.sum(), known.sum()
     if batch.get("mlm_target_ids") is not None:
-        mlm += int((batch["mlm_target_ids"] != -100).sum())
+        mlm = mlm + (batch["mlm_target_ids"] != -100).sum()
     if batch.get("option_probs") is not None:
-        soft = int((batch["option_probs"] > 0).any(-1).sum())
-    return torch.tensor([op, mlm, labelled, soft, rows], dtype=torch.float32)
+        has_target = has_target | (batch["option_probs"] > 0).any(1)
+    return torch.stack([op, mlm, has_target.sum()]).float().cpu()
 
 
 class _SetEpoch(TrainerCallback):
