@@ -1,6 +1,6 @@
 """Zero-shot classifiers of one backbone size with random weights, each in a process of its own.
 
-    python examples/benchmark/contenders.py "unimc bfloat16" minilm
+    python examples/benchmark/contenders.py "unimc bfloat16" minilm cpu
 
 answers JSON lines on standard input, `{"texts": [...], "labels": [...]}`, by lines with the seconds of each call, the
 tokens it computed and its peak memory. `speed.py` starts and feeds these processes.
@@ -23,11 +23,13 @@ from transformers import BertConfig, BertForSequenceClassification, PreTrainedTo
 
 from unimc_hf import DEFAULT_MODEL, UniMCConfig, UniMCForMultipleChoice, UniMCTokenizer, UniMCZeroShotPipeline
 
-BATCH_SIZE = 8  # of the contenders that take one; measured to be as good as 16 or 32 on a CPU
+BATCH_SIZE = 8  # measured to be as good as 16 or 32 on a CPU
+BATCH_SIZE_ON_ACCELERATOR = 128
 SIZES = {
     "minilm": {"hidden_size": 384, "num_hidden_layers": 6, "num_attention_heads": 12, "intermediate_size": 1536},
     "bert-base": {"hidden_size": 768, "num_hidden_layers": 12, "num_attention_heads": 12, "intermediate_size": 3072},
 }
+PRECISIONS = ("float32", "bfloat16")
 Contender = tuple[Any, Callable[[list[str], list[str]], Any]]  # the model, and what classifies
 
 
@@ -36,20 +38,20 @@ def bert_config(size: str, **kwargs: Any) -> BertConfig:
     return BertConfig(**SIZES[size], vocab_size=30522, max_position_embeddings=8192, **kwargs)
 
 
-def unimc(size: str, dtype: torch.dtype) -> Contender:
+def unimc(size: str, dtype: torch.dtype, device: str) -> Contender:
     tokenizer = UniMCTokenizer.from_pretrained(DEFAULT_MODEL)
     yes, no = tokenizer.yes_no_token_ids("english")
     model = UniMCForMultipleChoice(UniMCConfig(bert_config(size), yes_token_id=yes, no_token_id=no)).to(dtype)
-    classify = UniMCZeroShotPipeline(model, tokenizer, device="cpu")
+    classify = UniMCZeroShotPipeline(model, tokenizer, device=device)
     return model, lambda texts, labels: classify(texts, candidate_labels=labels)
 
 
-def reference_loop(size: str) -> Contender:
+def reference_loop(size: str, dtype: torch.dtype, device: str) -> Contender:
     """As the original code predicts: texts encoded one by one, padded, a table of L x L, the whole vocabulary."""
     tokenizer = UniMCTokenizer.from_pretrained(DEFAULT_MODEL)
     yes, no = tokenizer.yes_no_token_ids("english")
     config = UniMCConfig(bert_config(size), yes_token_id=yes, no_token_id=no, attn_implementation="eager")
-    model = UniMCForMultipleChoice(config).eval()
+    model = UniMCForMultipleChoice(config).eval().to(device, dtype)
     head = model.get_masked_lm_head()
 
     @torch.no_grad()
@@ -57,7 +59,7 @@ def reference_loop(size: str) -> Contender:
         answers = []
         for start in range(0, len(texts), BATCH_SIZE):
             rows = [tokenizer(text, options=labels, max_length=None) for text in texts[start : start + BATCH_SIZE]]
-            batch = tokenizer.pad({key: [row[key] for row in rows] for key in rows[0]}, return_tensors="pt")
+            batch = tokenizer.pad({key: [row[key] for row in rows] for key in rows[0]}, return_tensors="pt").to(device)
             hidden = model(**batch, output_hidden_states=True).hidden_states[-1]
             vocabulary_logits = head.decode(head.transform(hidden))
             at_options = batch["option_positions"].unsqueeze(-1).expand(-1, -1, vocabulary_logits.shape[-1])
@@ -67,16 +69,16 @@ def reference_loop(size: str) -> Contender:
     return model, classify
 
 
-def zero_shot_pipeline(size: str) -> Contender:
+def zero_shot_pipeline(size: str, dtype: torch.dtype, device: str) -> Contender:
     labels = {"contradiction": 0, "neutral": 1, "entailment": 2}
     config = bert_config(size, num_labels=3, label2id=labels, id2label={i: label for label, i in labels.items()})
-    model = BertForSequenceClassification(config).eval()
+    model = BertForSequenceClassification(config).eval().to(dtype)
     tokenizer = PreTrainedTokenizerFast.from_pretrained(DEFAULT_MODEL)
-    classify = pipeline("zero-shot-classification", model=model, tokenizer=tokenizer, device="cpu")
-    return model, lambda texts, labels: classify(texts, candidate_labels=labels, batch_size=BATCH_SIZE)
+    classify = pipeline("zero-shot-classification", model=model, tokenizer=tokenizer, device=device)
+    return model, lambda texts, labels: classify(texts, candidate_labels=labels, batch_size=batch_size(device))
 
 
-def gliclass(size: str) -> Contender:
+def gliclass(size: str, dtype: torch.dtype, device: str) -> Contender:
     from gliclass import GLiClassModel, GLiClassModelConfig, ZeroShotClassificationPipeline
 
     tokenizer = PreTrainedTokenizerFast.from_pretrained(DEFAULT_MODEL, model_max_length=8192)
@@ -87,21 +89,27 @@ def gliclass(size: str) -> Contender:
         encoder_config=encoder, encoder_model="none", class_token_index=tokenizer.vocab_size, vocab_size=len(tokenizer)
     )
     config.class_token_index, config.text_token_index = tokenizer.convert_tokens_to_ids(["<<LABEL>>", "<<SEP>>"])
-    model = GLiClassModel(config).eval()
+    model = GLiClassModel(config).eval().to(dtype)
     classify = ZeroShotClassificationPipeline(
-        model, tokenizer, max_classes=10_000, max_length=8192, classification_type="single-label", device="cpu",
+        model, tokenizer, max_classes=10_000, max_length=8192, classification_type="single-label", device=device,
         progress_bar=False,
     )  # fmt: skip
-    return model, lambda texts, labels: classify(texts, labels, batch_size=BATCH_SIZE)
+    return model, lambda texts, labels: classify(texts, labels, batch_size=batch_size(device))
 
 
-CONTENDERS: dict[str, Callable[[str], Contender]] = {
-    "unimc bfloat16": lambda size: unimc(size, torch.bfloat16),
-    "unimc float32": lambda size: unimc(size, torch.float32),
+def batch_size(device: str) -> int:
+    """Of the contenders that take one."""
+    return BATCH_SIZE if device == "cpu" else BATCH_SIZE_ON_ACCELERATOR
+
+
+OURS = "unimc"
+BUILDERS: dict[str, Callable[[str, torch.dtype, str], Contender]] = {
+    OURS: unimc,
     "gliclass": gliclass,
     "transformers zero-shot": zero_shot_pipeline,
     "reference loop": reference_loop,
 }
+CONTENDERS = [f"{name} {precision}" for precision in PRECISIONS for name in BUILDERS]
 
 
 class TokenCount:
@@ -127,9 +135,10 @@ def peak_memory() -> int:
 
 
 def main() -> None:
-    name, size = sys.argv[1:3]
+    name, size, device = sys.argv[1:4]
     torch.manual_seed(0)
-    model, classify = CONTENDERS[name](size)
+    builder, _, precision = name.rpartition(" ")
+    model, classify = BUILDERS[builder](size, getattr(torch, precision), device)
     tokens = TokenCount(model)
     matrices = sum(
         p.numel() for n, p in model.named_parameters() if p.dim() == 2 and "encoder" in n and "embedding" not in n

@@ -17,8 +17,8 @@ KEEP_FREED_MEMORY = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(2**3
 class Process:
     """A running contender; `environment` is added to that of this process."""
 
-    def __init__(self, name: str, size: str, environment: Mapping[str, str] | None = None) -> None:
-        command = [sys.executable, str(Path(__file__).with_name("contenders.py")), name, size]
+    def __init__(self, name: str, size: str, device: str = "cpu", environment: Mapping[str, str] | None = None) -> None:
+        command = [sys.executable, str(Path(__file__).with_name("contenders.py")), name, size, device]
         self.pipe = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
             env={**os.environ, **(environment or {})},

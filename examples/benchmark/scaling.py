@@ -32,7 +32,7 @@ FEW = 2
 def measure(contender: str, counts: list[int], rounds: int, environment: dict[str, str]) -> dict[str, Any]:
     """Seconds, and MiB above those of a call with two labels, for each number of labels."""
     text, rows = make_texts(1), {}
-    processes = {count: Process(contender, "minilm", environment) for count in counts}
+    processes = {count: Process(contender, "minilm", environment=environment) for count in counts}
     idles = {
         count: max(process(text, make_labels(FEW))["peak_memory"] for _ in range(2))
         for count, process in processes.items()

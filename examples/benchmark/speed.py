@@ -9,9 +9,10 @@ Speed of zero-shot classifiers on this machine: same backbone size, random weigh
         --plot examples/benchmark/results/speed.png
 
 About 40 minutes on two cores, a third of it for `--seconds 6 --rounds 2`. Every contender has a process of its own; in
-each round each of them classifies the same texts once, and medians over the rounds are reported. A contender that would
-take longer than `--seconds` for all texts gets as many as fit. "GEMM share" is what the linear layers of its unpadded
-tokens need, over what the machine's own matrix product does in the same time at the same precision.
+each round each of them classifies the same texts once, and medians over the rounds are reported. Every contender runs
+in both precisions, and is compared at equal precision. `--device cuda` runs the same table on a GPU. A contender that
+would take longer than `--seconds` for all texts gets as many as fit. "GEMM share" is what the linear layers of its
+unpadded tokens need, over what the machine's own matrix product does in the same time at the same precision.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from contenders import CONTENDERS, SIZES
+from contenders import CONTENDERS, OURS, PRECISIONS, SIZES
 from processes import Process
 from workload import make_labels, make_texts
 
@@ -33,14 +34,16 @@ from unimc_hf.command_line.table import format_table
 LATENCY_LABELS = 14
 
 
-def gemm_rate(dtype: torch.dtype, size: str) -> float:
+def gemm_rate(dtype: torch.dtype, size: str, device: str) -> float:
     """FLOPs a second of this machine for the largest product of a layer, the best of ten."""
     rows, inner, outer = 4096, SIZES[size]["hidden_size"], SIZES[size]["intermediate_size"]
-    left, right = torch.randn(rows, inner, dtype=dtype), torch.randn(outer, inner, dtype=dtype)
+    left, right = (torch.randn(n, inner, dtype=dtype, device=device) for n in (rows, outer))
     times = []
     for _ in range(12):
         start = time.perf_counter()
         torch.nn.functional.linear(left, right)
+        if device != "cpu":
+            torch.cuda.synchronize()
         times.append(time.perf_counter() - start)
     return 2 * rows * inner * outer / min(times[2:])
 
@@ -87,15 +90,16 @@ def latency(process: Process, texts: list[str], labels: list[str], seconds: floa
 def measure(arguments: argparse.Namespace) -> dict[str, Any]:
     texts = make_texts(arguments.texts)
     figures: dict[str, Any] = {"torch": torch.__version__, "threads": torch.get_num_threads(), "sizes": {}}
+    if arguments.device != "cpu":
+        figures["device"] = torch.cuda.get_device_name()
     for size in arguments.sizes:
-        gemm = {dtype: gemm_rate(getattr(torch, dtype), size) for dtype in ("float32", "bfloat16")}
-        processes = {name: Process(name, size) for name in arguments.contenders}
-        dtypes = {name: "bfloat16" if "bfloat16" in name else "float32" for name in processes}
+        gemm = {dtype: gemm_rate(getattr(torch, dtype), size, arguments.device) for dtype in PRECISIONS}
+        processes = {name: Process(name, size, arguments.device) for name in arguments.contenders}
         rows: dict[str, Any] = {}
         for count in arguments.labels:
             answers = throughput(processes, texts, make_labels(count), arguments.rounds, arguments.seconds)
             rows[str(count)] = {
-                name: summarise(answers[name], processes[name].matrix_parameters, gemm[dtypes[name]])
+                name: summarise(answers[name], processes[name].matrix_parameters, gemm[name.rpartition(" ")[2]])
                 for name in processes
             }
             print(
@@ -110,6 +114,21 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
         for process in processes.values():
             process.stop()
     return figures
+
+
+def ratios(figures: dict[str, Any]) -> str:
+    """How many times as fast as each peer we are at equal precision: throughput by labels, then one text at a time."""
+    rows: list[tuple[str, ...]] = []
+    for size, parts in figures["sizes"].items():
+        rows = rows or [("size", "against", *[f"{count} labels" for count in parts["labels"]], "one text")]
+        alone = parts["one_text_at_a_time"]
+        for name in alone:
+            ours = f"{OURS} {name.rpartition(' ')[2]}"
+            if name == ours or ours not in alone:
+                continue
+            speeds = [row[ours]["texts_per_second"] / row[name]["texts_per_second"] for row in parts["labels"].values()]
+            rows.append((size, name, *[f"{r:.2f}" for r in [*speeds, alone[name]["p50_ms"] / alone[ours]["p50_ms"]]]))
+    return format_table(rows)
 
 
 def table(figures: dict[str, Any]) -> str:
@@ -157,7 +176,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sizes", nargs="+", default=list(SIZES), choices=list(SIZES))
     parser.add_argument("--labels", nargs="+", type=int, default=[4, 14, 77, 500])
-    parser.add_argument("--contenders", nargs="+", default=list(CONTENDERS), choices=list(CONTENDERS))
+    parser.add_argument("--contenders", nargs="+", default=CONTENDERS, choices=CONTENDERS)
+    parser.add_argument("--device", default="cpu", help="cpu or cuda")
     parser.add_argument("--texts", type=int, default=256)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=20, help="for all texts of one contender, about")
@@ -166,6 +186,7 @@ def main() -> None:
     arguments = parser.parse_args()
     figures = measure(arguments)
     print(table(figures))
+    print(ratios(figures))
     if arguments.output:
         arguments.output.write_text(json.dumps(figures, indent=1) + "\n")
     if arguments.plot:

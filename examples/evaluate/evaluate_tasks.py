@@ -24,13 +24,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from sklearn.metrics import roc_auc_score
 from transformers import AutoModel, AutoTokenizer, pipeline
 
 import unimc_hf
 from unimc_hf.evaluation.classifiers import cosine_classifier, unimc_classifier
 from unimc_hf.evaluation.jsonl_examples import Example
-from unimc_hf.evaluation.metrics import Classifier, option_metrics
+from unimc_hf.evaluation.metrics import Classifier, none_fits_auroc, option_metrics
 from unimc_hf.evaluation.written_tasks import KINDS_THAT_ASK, WrittenTask, plain_examples, read_written_tasks
 
 WRITTEN = Path(__file__).parents[1] / "written_tasks" / "english" / "evaluation"
@@ -85,16 +84,15 @@ def predicted_shares(
     return {"most": float(np.mean([q.max() for q in quotients])), "least": float(np.mean([q.min() for q in quotients]))}
 
 
-def none_fits_auroc(classify: Any, tasks: Sequence[WrittenTask]) -> float | None:
+def mean_none_fits_auroc(classify: Any, tasks: Sequence[WrittenTask]) -> float | None:
     """Mean over tasks: how well the best label's own score tells texts that a label fits from those that none does."""
     areas = []
     for task in tasks:
         fits, none = plain_examples([task]), plain_examples([task], none_fits=True)
-        if not none or task.kind in KINDS_THAT_ASK:
-            continue
-        scores = unimc_classifier(classify, multi_label=True, progress_bar=False)([*fits, *none])
-        areas.append(roc_auc_score([1] * len(fits) + [0] * len(none), [max(row) for row in scores]))
-    return float(np.mean(areas)) if areas else None
+        if none and fits and task.kind not in KINDS_THAT_ASK:
+            scores = unimc_classifier(classify, multi_label=True, progress_bar=False)([*fits, *none])
+            areas.append(none_fits_auroc([*fits, *none], scores))
+    return round(float(np.mean(areas)), 4) if areas else None
 
 
 def interval(differences: np.ndarray, seed: int = 0) -> list[float]:
@@ -131,7 +129,7 @@ def evaluate(classify: Any, tasks: Sequence[WrittenTask], cosine: str | None = N
             kind: round(float(np.mean([score for name, score in own.items() if kinds[name] == kind])), 4)
             for kind in sorted({kinds[name] for name in own})
         },
-        "none_fits_auroc": none_fits_auroc(classify, tasks),
+        "none_fits_auroc": mean_none_fits_auroc(classify, tasks),
         "inference_predicted_over_true": shares,
     }
     if cosine:

@@ -98,7 +98,7 @@ def plain_examples(tasks: Sequence[WrittenTask], none_fits: bool = False) -> lis
 
     Args:
         tasks: of [`read_written_tasks`].
-        none_fits: whether to return the rows that no label fits, with `label` None, instead of those that one does.
+        none_fits: whether to return the rows that no label fits, whose `label` is a 0 for every option, instead.
 
     Returns:
         Dicts as of [`read_jsonl`]: `source` is the name of the task, `task` its kind. Rows for which several labels
@@ -116,7 +116,7 @@ def plain_examples(tasks: Sequence[WrittenTask], none_fits: bool = False) -> lis
                     "text_pair": row.text_pair,
                     "question": row.question or (task.questions or ("",))[0],
                     "options": options,
-                    "label": None if none_fits else options.index(row.right[0]),
+                    "label": [0.0] * len(options) if none_fits else options.index(row.right[0]),
                     "task": task.kind,
                     "source": task.name,
                 }
