@@ -34,7 +34,5 @@ def test_it_is_built_and_complete(tmp_path: Path) -> None:
 
     code = "\n".join(snippet for page in PAGES for snippet in FENCED.findall(page.read_text(encoding="utf-8")))
     modules = set(re.findall(r"from unimc_hf\.([\w.]+) import", code))
-    assert (
-        modules
-        and [name for name in modules if not (tmp_path / "unimc_hf" / f"{name.replace('.', '/')}.html").exists()] == []
-    )
+    pages = {name: tmp_path / "unimc_hf" / f"{name.replace('.', '/')}.html" for name in modules}
+    assert pages and [name for name, page in pages.items() if not page.exists()] == []
