@@ -63,9 +63,9 @@ and text by the backbone before training:
 {asked}
 
 95 % interval of the first figure over the tasks: {interval}. {below} of the {task_count} tasks are below the better of
-the two cosines. Texts that no label fits are told from the others with a mean AUROC of {auroc:.3f} (`multi_label=True`).
-In three-way inference the commonest answer is given {most:.2f} times as often as it is right, the rarest {least:.2f}
-times. By kind:
+the two cosines. Texts that no label fits are told from the others with a mean AUROC of {auroc:.3f}
+(`multi_label=True`). In three-way inference the commonest answer is given {most:.2f} times as often as it is right, the
+rarest {least:.2f} times. By kind:
 
 {kinds}
 
@@ -73,8 +73,8 @@ times. By kind:
 
 The config holds a temperature of {softmax_temperature} for the softmax over the options, and for single options
 (`multi_label=True`) the score `sigmoid({sigmoid_scale} (yes - no) {sigmoid_bias:+})`, fitted on the written tasks for
-development by `examples/evaluate/calibrate.py`. The pipeline applies them; `calibrated=False` gives the scores as trained. Expected
-calibration error, mean over the tasks, each scored by a calibration that was fitted on the other half of the tasks:
+development by `examples/evaluate/calibrate.py`. The pipeline applies them; `calibrated=False` gives the scores as
+trained. Expected calibration error, mean over the tasks, each scored by a calibration that was fitted on the other half of the tasks:
 
 {calibration}
 
