@@ -115,6 +115,7 @@ pipeline_arguments = {
     "threshold": mostly(st.one_of(st.none(), st.floats(0, 1)), numbers),
     "top_k": mostly(st.one_of(st.none(), st.integers(1, 4)), numbers),
     "max_length": mostly(st.one_of(st.none(), st.integers(8, 96)), numbers),
+    "stride": mostly(st.one_of(st.none(), st.integers(0, 8)), numbers),
 }
 calls = st.tuples(
     mostly(st.one_of(items, st.lists(items, max_size=4))),

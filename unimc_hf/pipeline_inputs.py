@@ -72,7 +72,7 @@ def check_settings(arguments: Mapping[str, Any]) -> None:
         value = arguments.get(name, False)
         if not isinstance(value, bool) and not (optional and value is None):
             raise TypeError(f"`{name}` must be True or False, got {value!r}.")
-    for name, least in (("batch_size", 1), ("top_k", 1)):
+    for name, least in (("batch_size", 1), ("top_k", 1), ("stride", 0)):
         if arguments.get(name) is not None:
             check_positive(name, arguments[name], least)
     threshold = arguments.get("threshold")

@@ -11,6 +11,8 @@ import copy
 import math
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
+from dataclasses import replace
+from itertools import groupby
 from typing import Any
 
 import torch
@@ -21,7 +23,7 @@ from transformers import Pipeline, PreTrainedModel, PreTrainedTokenizerFast
 from .configuration_unimc import UniMCConfig
 from .pipeline_inputs import ClassificationRequest, RequestBuilder, as_list, check_settings
 from .saved_files import make_room
-from .token_batches import token_batches
+from .token_batches import text_windows, token_batches
 from .tokenization_unimc import YES_NO_WORDS, UniMCTokenizer
 
 WINDOW = 512  # requests that are encoded and sorted together; a stream holds no more in memory,
@@ -79,7 +81,7 @@ class UniMCZeroShotPipeline(Pipeline):
 
     # The arguments of a call that make requests, encode them, and make answers.
     request_arguments: tuple[str, ...] = ("candidate_labels", "question", "text_pair", "hypothesis_template")
-    encoding_arguments: tuple[str, ...] = ("max_length",)
+    encoding_arguments: tuple[str, ...] = ("max_length", "stride")
     answer_arguments: tuple[str, ...] = ("multi_label", "calibrated", "threshold", "top_k")
 
     def __init__(
@@ -161,14 +163,17 @@ class UniMCZeroShotPipeline(Pipeline):
                 only on a terminal, once the work on a list or a dataset has taken five seconds.
             max_length (`int`, *optional*): most tokens of text, options and question together; see
                 [`UniMCTokenizer`]. By default a long menu does not count against the text.
+            stride (`int`, *optional*): read a text that does not fit in windows that share so many tokens, each with
+                the question, the options and `text_pair`, and average their logits. By default its end is cut.
 
         Returns:
             `dict` or `list[dict]` with `sequence` (`str`), `labels` (`list[str]`, best first) and `scores`
-            (`list[float]`). Where a text was too long, `num_truncated_tokens` (`int`) that were cut.
+            (`list[float]`). Where a text was too long, `num_truncated_tokens` (`int`) that were cut, or `num_windows`
+            (`int`) in which it was read.
 
         Raises:
-            TypeError, ValueError: naming the argument, before any text of a list is encoded; where options
-                do not fit, before the model reads it.
+            TypeError, ValueError: naming the argument, before any text of a list is encoded; where a text, its
+                options or `stride` do not fit, before the model reads it.
         """
         if sequences is not None:
             if inputs is not None:
@@ -214,25 +219,30 @@ class UniMCZeroShotPipeline(Pipeline):
     def _run(self, requests: Iterator[Any], batch_size: int | None, encoding: dict, answering: dict) -> Iterator[dict]:
         for window in _windows(requests):
             features = self.preprocess(window, **encoding)
-            outputs: list[dict] = [{}] * len(window)
+            owners = features.pop("owners")
+            logits: list[Any] = [None] * len(owners)
             for rows in token_batches([len(row) for row in features["input_ids"]], self.device.type, batch_size):
                 batch = self.tokenizer.pad(
                     {name: [values[row] for row in rows] for name, values in features.items()}, return_tensors="pt"
                 )
                 del batch["num_truncated_tokens"]
-                for row, logits in zip(rows, self.forward(dict(batch))["yes_no_logits"]):
-                    truncated = features["num_truncated_tokens"][row]
-                    outputs[row] = {
-                        "request": window[row],
-                        "yes_no_logits": logits,
-                        "num_truncated_tokens": truncated,
-                    }
-            for of_text in outputs:
-                yield self.postprocess(of_text, **answering)
+                for row, outputs in zip(rows, self.forward(dict(batch))["yes_no_logits"]):
+                    logits[row] = outputs[: len(window[owners[row]].labels)]
+            for owner, group in groupby(range(len(owners)), owners.__getitem__):
+                rows = list(group)
+                outputs = {
+                    "request": window[owner],
+                    "yes_no_logits": torch.stack([logits[row] for row in rows]).mean(0),
+                    "num_truncated_tokens": sum(features["num_truncated_tokens"][row] for row in rows),
+                    "num_windows": len(rows),
+                }
+                yield self.postprocess(outputs, **answering)
 
-    def preprocess(self, input_: Sequence[ClassificationRequest], max_length: int | None = None) -> dict[str, list]:
-        """Token ids and option structure of requests, lists without padding."""
-        return dict(
+    def preprocess(
+        self, input_: Sequence[ClassificationRequest], max_length: int | None = None, stride: int | None = None
+    ) -> dict[str, list]:
+        """Token ids and option structure of requests, lists without padding; `owners`: of which request a row is."""
+        features = dict(
             self.tokenizer(
                 [request.text for request in input_],
                 [request.text_pair for request in input_],
@@ -242,6 +252,20 @@ class UniMCZeroShotPipeline(Pipeline):
                 return_overflowing_tokens=True,
             )
         )
+        owners = list(range(len(input_)))
+        if stride is not None and any(features["num_truncated_tokens"]):
+            rows = []
+            for owner, excess in enumerate(features["num_truncated_tokens"]):
+                text = input_[owner].text
+                pieces = text_windows(text, excess, stride, self._spans_of) if excess else [text]
+                rows += [(owner, replace(input_[owner], text=piece)) for piece in pieces]
+            features = self.preprocess([request for _, request in rows], max_length)
+            owners = [owner for owner, _ in rows]
+        return {**features, "owners": owners}
+
+    def _spans_of(self, text: str) -> list[tuple[int, int]]:
+        # Not a call of the tokenizer: that one sets flags that threads share, and reads words like `[SEP]` otherwise.
+        return self.tokenizer._text_backend().encode(text, add_special_tokens=False).offsets
 
     def _forward(self, input_tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         if self._fork_depth < _fork_depth and torch.get_num_threads() > 1:
@@ -274,6 +298,8 @@ class UniMCZeroShotPipeline(Pipeline):
         }
         if model_outputs["num_truncated_tokens"]:
             result["num_truncated_tokens"] = model_outputs["num_truncated_tokens"]
+        if model_outputs.get("num_windows", 1) > 1:
+            result["num_windows"] = model_outputs["num_windows"]
         return result
 
     def save_pretrained(self, save_directory: str | os.PathLike, **kwargs: Any) -> None:
