@@ -78,9 +78,9 @@ plain_menus = st.one_of(
 )
 menus = rarely(plain_menus, ten_thousand, 500)
 described = st.dictionaries(mostly(labels, st.none() | st.integers()), mostly(st.one_of(st.none(), texts)), max_size=4)
-label_arguments = mostly(
-    st.one_of(menus, menus, menus, menus, described, texts, st.lists(menus | described, min_size=1, max_size=3))
-)
+grouped = st.dictionaries(mostly(labels, st.none() | st.integers()), mostly(plain_menus), min_size=1, max_size=3)
+in_lists = st.lists(menus | described | grouped, min_size=1, max_size=3)
+label_arguments = mostly(st.one_of(menus, menus, menus, menus, described, grouped, texts, in_lists))
 
 
 def some_of(**entries: st.SearchStrategy) -> st.SearchStrategy:

@@ -119,6 +119,8 @@ def test_calibration_comes_after_the_mean(classify: UniMCZeroShotPipeline, monke
     yes = torch.tensor(classify(LONG, LABELS, stride=5)["scores"]).log()
     monkeypatch.setattr(classify.model.config, "softmax_temperature", 2.0)
     assert classify(LONG, LABELS, stride=5)["scores"] == pytest.approx((yes / 2).softmax(-1).tolist(), abs=1e-6)
+    groups = classify(LONG, {"a": ["sky", "sun"], "b": ["dog"]}, stride=5)
+    assert groups["num_windows"] > 1 and len(groups["groups"]) == 2
 
 
 def test_stride_can_be_set_once_and_streams(classify: UniMCZeroShotPipeline) -> None:

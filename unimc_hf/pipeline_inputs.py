@@ -1,12 +1,13 @@
 """What a user may pass to the pipeline, checked and brought to one form: a `ClassificationRequest` per text.
 
 A request keeps the labels as the user wrote them apart from the option texts that the model reads, so that label
-descriptions, a hypothesis template or the published Chinese templates never show in the answer.
+descriptions, groups, a hypothesis template or the published Chinese templates never show in the answer.
 """
 
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from string import Formatter
@@ -25,11 +26,12 @@ REFERENCE_KEYS = {"texta": "text", "textb": "text_pair", "choice": "candidate_la
 
 @dataclass(frozen=True)
 class ClassificationRequest:
-    """One text to classify; `labels[i]` is reported for `options[i]`."""
+    """One text to classify; `labels[i]` is reported for `options[i]`, and `groups[i]` is its group if there are any."""
 
     text: str
     labels: tuple[str, ...]
     options: tuple[str, ...]
+    groups: tuple[str, ...] = ()
     text_pair: str = ""
     question: str = ""
 
@@ -89,7 +91,7 @@ def reading_order(options: Sequence[str]) -> list[int]:
 
 
 def described(label: str, description: str | None) -> str:
-    """What the model reads for a label with a description."""
+    """What the model reads for a label with a description, or for a part of a group."""
     return f"{label}: {description}" if description else label
 
 
@@ -98,7 +100,7 @@ class RequestBuilder:
     Turns inputs and call arguments into requests.
 
     Args:
-        candidate_labels: labels, `{label: description}`, or a string with commas (also "，" and
+        candidate_labels: labels, `{label: description}`, `{group: labels}`, or a string with commas (also "，" and
             "、") between labels; or a list of these, one per text.
         question, text_pair: `None`, a string for every text, or a list with one entry per text.
         hypothesis_template: how a label becomes an option, e.g. `"This text is about {}."`.
@@ -181,26 +183,45 @@ class RequestBuilder:
 
     def _menu(self, candidate_labels: Any) -> Menu:
         if isinstance(candidate_labels, Mapping):
-            labels, options = _menu_of_dict(candidate_labels)
+            labels, options, groups = _menu_of_dict(candidate_labels)
         else:
             if isinstance(candidate_labels, str):
                 candidate_labels = [label.strip() for label in re.split("[,，、]", candidate_labels) if label.strip()]
             entries = as_list(candidate_labels)
             labels = options = check_menu("candidate_labels", candidate_labels if entries is None else entries)
+            groups = ()
         options = check_menu("candidate_labels", [self.template.format(option) for option in options])
         if self.sort_options:
             order = reading_order(options)
             labels, options = tuple(labels[i] for i in order), tuple(options[i] for i in order)
-        return labels, options
+            groups = tuple(groups[i] for i in order) if groups else ()
+        return labels, options, groups
 
 
-Menu = tuple[tuple[str, ...], tuple[str, ...]]  # labels and options
+Menu = tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]  # labels, options, and groups if there are any
 
 
 def _menu_of_dict(entries: Mapping[str, Any]) -> Menu:
-    """Of `{label: description}`."""
+    """Of `{label: description}`, or of `{group: labels}`: a label of two groups is reported as the model reads it."""
     keys = check_menu("candidate_labels", list(entries))
-    for key in keys:
-        if entries[key] is not None:
-            check_text(f"candidate_labels[{key!r}]", entries[key])
-    return keys, tuple(described(key, entries[key]) for key in keys)
+    members = {key: as_list(entries[key]) for key in keys}
+    if all(labels is None for labels in members.values()):
+        for key in keys:
+            if entries[key] is not None:
+                check_text(f"candidate_labels[{key!r}]", entries[key])
+        return keys, tuple(described(key, entries[key]) for key in keys), ()
+    pairs: list[tuple[str, str]] = []
+    for group, of_group in members.items():
+        name = f"candidate_labels[{group!r}]"
+        if of_group is None:
+            got = type(entries[group]).__name__
+            raise TypeError(f"`{name}` must be a list of labels, as the value of another key is one, got {got}.")
+        pairs += [(group, label) for label in check_menu(name, of_group)]
+    groups_of = Counter(label for _, label in pairs)
+    options = tuple(described(*pair) for pair in pairs)
+    labels = tuple(label if groups_of[label] == 1 else option for (_, label), option in zip(pairs, options))
+    times = Counter(labels)
+    for (group, label), name in zip(pairs, labels):
+        if times[name] > 1:
+            raise ValueError(f"`candidate_labels[{group!r}]` holds {label!r}, but {name!r} is more than one label.")
+    return labels, options, tuple(group for group, _ in pairs)

@@ -145,9 +145,9 @@ class UniMCZeroShotPipeline(Pipeline):
             inputs (`str`, `dict`, or a list, generator or dataset of them): texts; or dicts with `text` and where
                 wanted their own `text_pair`, `question` and `candidate_labels` (`texta`, `textb`, `question` and
                 `choice`, the original implementation's names, work too).
-            candidate_labels (`list[str]`, `dict`, or a list with one of them per text): labels, or labels
-                with descriptions that the model reads as well, `{"red": "a colour"}`. A comma-separated string works
-                too.
+            candidate_labels (`list[str]`, `dict`, or a list with one of them per text): labels; labels with
+                descriptions that the model reads as well, `{"red": "a colour"}`; or groups, `{"sport": ["football",
+                "tennis"]}`, of which the model reads "sport: football". A comma-separated string works too.
             sequences: another name for `inputs`.
             question (`str` or `list[str]`, *optional*): what is asked about the text.
             text_pair (`str` or `list[str]`, *optional*): a second text, e.g. a hypothesis.
@@ -167,9 +167,10 @@ class UniMCZeroShotPipeline(Pipeline):
                 the question, the options and `text_pair`, and average their logits. By default its end is cut.
 
         Returns:
-            `dict` or `list[dict]` with `sequence` (`str`), `labels` (`list[str]`, best first) and `scores`
-            (`list[float]`). Where a text was too long, `num_truncated_tokens` (`int`) that were cut, or `num_windows`
-            (`int`) in which it was read.
+            `dict` or `list[dict]` with `sequence` (`str`), `labels` (`list[str]`, best first; one that two groups
+            have is "group: label") and `scores` (`list[float]`). With groups, `groups` (`list[str]`, best first) and
+            `group_scores` (`list[float]`): the sum of all their labels, with `multi_label` the best. Where a text was
+            too long, `num_truncated_tokens` (`int`) that were cut, or `num_windows` (`int`) in which it was read.
 
         Raises:
             TypeError, ValueError: naming the argument, before any text of a list is encoded; where a text, its
@@ -296,6 +297,14 @@ class UniMCZeroShotPipeline(Pipeline):
             "labels": [label for label, _ in ranked],
             "scores": [score for _, score in ranked],
         }
+        if request.groups:
+            members: dict[str, list[float]] = {group: [] for group in request.groups}
+            for group, score in zip(request.groups, scores):
+                members[group].append(score)
+            # `fsum` gives the same in any order; of rounded scores the sum may be a little above 1.
+            total = max if multi_label else lambda of_group: min(1.0, math.fsum(of_group))
+            groups = _ranked((group, total(of_group)) for group, of_group in members.items())
+            result["groups"], result["group_scores"] = [group for group, _ in groups], [score for _, score in groups]
         if model_outputs["num_truncated_tokens"]:
             result["num_truncated_tokens"] = model_outputs["num_truncated_tokens"]
         if model_outputs.get("num_windows", 1) > 1:
