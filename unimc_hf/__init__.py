@@ -11,7 +11,13 @@ from transformers.pipelines import PIPELINE_REGISTRY
 from .configuration_unimc import UniMCConfig
 from .decision import UniMCDecisionPipeline, UniMCForDecision
 from .loading.from_pretrained import get_config_dict, load_model, load_tokenizer
-from .loading.installed_models import DEFAULT_MODEL, find_model, model_of_language
+from .loading.installed_models import (
+    DEFAULT_MODEL,
+    PipelineModel,
+    accept_default_model,
+    find_model,
+    model_of_language,
+)
 from .loading.new_weights import allocate_missing, init_weights, is_custom_code
 from .loading.untrusted_files import check_sizes
 from .modeling_unimc import UniMCForMultipleChoice, UniMCOutput
@@ -45,10 +51,11 @@ for _task, _pipeline_class in (("unimc-zero-shot", UniMCZeroShotPipeline), ("uni
             _task,
             pipeline_class=_pipeline_class,
             # Not AutoModelForMultipleChoice: of a plain BERT repository that would be a BertForMultipleChoice.
-            pt_model=(UniMCForMultipleChoice,),
+            pt_model=(PipelineModel,),
             default={"model": (DEFAULT_MODEL, "main")},
             type="text",
         )
+accept_default_model()
 try:
     from transformers import AutoModelForDecision
 except ImportError:  # before 5.23

@@ -7,16 +7,16 @@ by the zero-shot pipeline here (`UniMCDecisionPipeline`), or by the model alone 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
 import torch
 
-from .decision_requests import DecisionQuestion, DecisionRequest, DecisionRequestBuilder, parse_request
+from .decision_requests import DecisionQuestion, DecisionRequest, parse_questions, parse_request
 from .modeling_unimc import UniMCForMultipleChoice
-from .pipeline_inputs import ClassificationRequest, check_flag
+from .pipeline_inputs import ClassificationRequest
 from .pipeline_unimc import UniMCZeroShotPipeline, check_scores, scores_in_order
 from .token_batches import token_batches
 
@@ -34,32 +34,18 @@ class UniMCDecisionPipeline(UniMCZeroShotPipeline):
     Example:
 
     ```python
-    >>> import unimc_hf
-    >>> from transformers import pipeline
-
     >>> decide = pipeline("unimc-decision")
-    >>> request = {
-    ...     "state": "I was charged twice for my order and want a refund.",
-    ...     "questions": {
-    ...         "topic": {"type": "choice", "criteria": {"billing": "payments and refunds", "delivery": None}},
-    ...         "refund": {"type": "noul", "instructions": "Does the customer want a refund?"},
-    ...     },
-    ... }
-    >>> decide(request)["topic"]["choice"]
+    >>> topic = {"type": "choice", "criteria": {"billing": "payments and refunds", "delivery": None}}
+    >>> decide({"state": "I was charged twice and want a refund.", "questions": {"topic": topic}})["topic"]["choice"]
     'billing'
     ```
 
     Args: those of [`UniMCZeroShotPipeline`].
     """
 
-    def _sanitize_parameters(self, **kwargs: Any) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
-        preprocess: dict[str, Any] = {name: kwargs.pop(name) for name in ("questions", "max_length") if name in kwargs}
-        postprocess: dict[str, Any] = {}
-        if "calibrated" in kwargs:
-            postprocess["calibrated"] = check_flag("calibrated", kwargs.pop("calibrated"))
-        if kwargs:
-            raise TypeError(f"UniMCDecisionPipeline got unknown arguments: {', '.join(sorted(kwargs))}.")
-        return preprocess, {}, postprocess
+    request_arguments = ("questions",)
+    encoding_arguments = ("max_length",)
+    answer_arguments = ("calibrated",)
 
     def __call__(self, inputs: Any, questions: Any = None, **kwargs: Any) -> Any:
         """
@@ -85,10 +71,16 @@ class UniMCDecisionPipeline(UniMCZeroShotPipeline):
             kwargs["questions"] = questions
         return super().__call__(inputs, **kwargs)
 
-    def _request_builder(self, **arguments: Any) -> Any:
-        return DecisionRequestBuilder(language=self.model.config.language, **arguments)
+    def _requests(
+        self, inputs: Iterable[Any], size: int | None, is_one: bool, questions: Any = None
+    ) -> Iterator[DecisionRequest]:
+        language = self.model.config.language
+        if questions is not None:
+            parse_questions(questions, language)
+            inputs = ({"state": state, "questions": questions} for state in inputs)
+        return (parse_request(request, language) for request in inputs)
 
-    def _run(self, requests: Any, *args: Any) -> Iterator[dict]:
+    def _run(self, requests: Iterator[Any], *args: Any) -> Iterator[dict]:
         waiting: deque[DecisionRequest] = deque()  # requests of which questions are being answered
 
         def menus() -> Iterator[ClassificationRequest]:
@@ -102,7 +94,11 @@ class UniMCDecisionPipeline(UniMCZeroShotPipeline):
             answers = {}
             for question, result in zip(questions, [first, *islice(results, len(questions) - 1)]):
                 question.num_truncated_tokens = result.get("num_truncated_tokens", 0)
-                answers[question.name] = question.answer(scores_in_order(result, question.options))
+                # One option alone is certain here; the zero-shot pipeline asks whether it is right.
+                is_alone = len(question.options) == 1
+                answers[question.name] = question.answer(
+                    [1.0] if is_alone else scores_in_order(result, question.options)
+                )
             yield answers
 
 

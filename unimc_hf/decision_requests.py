@@ -7,13 +7,13 @@ Every question becomes a menu of options, so that the model reads it like any ot
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from reprlib import repr as brief  # what is nested without end, or has a million characters, is cut
 from typing import Any
 
 from .option_inputs import check_menu, check_text
-from .pipeline_inputs import ClassificationRequest, reading_order
+from .pipeline_inputs import ClassificationRequest, described, reading_order
 
 EXAMPLES = {
     "choice": '{"type": "choice", "instructions": "What is it?", "criteria": {"bills": "money owed", "else": null}}',
@@ -28,41 +28,20 @@ ENGLISH_TRUE_FALSE_WORDS = {"true": "yes", "false": "no"}
 
 @dataclass
 class DecisionQuestion:
-    """
-    One typed question.
+    """One typed question; its options are in the order of the request."""
 
-    Args:
-        name: the key of the question in its request, and of its answer.
-        type: `"choice"`, `"score"` or `"noul"` (true or false).
-        instructions: what is asked, as text.
-        options: the names of the options, in the order of the request; levels are `"0"`, `"1"`, ...
-        descriptions: what the request says about each option, as it was passed.
-        option_texts: what the model reads for each option.
-        num_truncated_tokens: how much of the end of the state did not fit; set once it is known.
-    """
-
-    name: str
-    type: str
-    instructions: str
-    options: tuple[str, ...]
-    descriptions: tuple[Any, ...]
-    option_texts: tuple[str, ...]
-    num_truncated_tokens: int = 0
+    name: str  # the key of the question in its request, and of its answer
+    type: str  # "choice", "score" or "noul" (true or false)
+    instructions: str  # what is asked, as text
+    options: tuple[str, ...]  # their names; levels are "0", "1", ...
+    descriptions: tuple[Any, ...]  # what the request says about each, as it was passed
+    option_texts: tuple[str, ...]  # what the model reads for each
+    num_truncated_tokens: int = 0  # how much of the end of the state did not fit; set once it is known
 
     @property
     def reading_order(self) -> list[int]:
         """Indices of the options in the order in which the model reads them: the same however they were passed."""
         return reading_order(self.option_texts)
-
-    def classification(self, state: str) -> ClassificationRequest:
-        """The question about `state` as the menu that [`UniMCZeroShotPipeline`] scores."""
-        order = self.reading_order
-        return ClassificationRequest(
-            text=state,
-            labels=tuple(self.options[i] for i in order),
-            options=tuple(self.option_texts[i] for i in order),
-            question=self.instructions,
-        )
 
     def answer(self, probabilities: list[float]) -> dict[str, Any]:
         """
@@ -109,43 +88,25 @@ class DecisionRequest:
     questions: tuple[DecisionQuestion, ...]
 
     def classifications(self) -> list[ClassificationRequest]:
-        """One menu per question."""
-        return [question.classification(self.state) for question in self.questions]
-
-
-class DecisionRequestBuilder:
-    """
-    Turns what was passed to a decision pipeline into [`DecisionRequest`]s.
-
-    Args:
-        questions: the questions about every input, which is a state then; `None`: every input is a whole request.
-        language: of the model, for the words of true and false.
-
-    Raises:
-        ValueError: if `questions` is not a dict of questions.
-    """
-
-    def __init__(self, questions: Any = None, language: str | None = None) -> None:
-        self.questions, self.language = questions, language
-        if questions is not None:
-            parse_questions(questions, language)
-
-    def check_single(self) -> None:
-        """One request is fine whatever the arguments."""
-
-    def check_size(self, size: int) -> None:
-        """Any number of requests is fine whatever the arguments."""
-
-    def build(self, inputs: Iterable[Any]) -> Iterator[DecisionRequest]:
-        """One request per input, lazily."""
-        for item in inputs:
-            request = item if self.questions is None else {"state": item, "questions": self.questions}
-            yield parse_request(request, self.language)
+        """One menu per question, as the zero-shot pipeline scores it."""
+        return [
+            ClassificationRequest(
+                text=self.state,
+                labels=tuple(question.options[i] for i in question.reading_order),
+                options=tuple(sorted(question.option_texts)),
+                question=question.instructions,
+            )
+            for question in self.questions
+        ]
 
 
 def parse_request(request: Any, language: str | None = None) -> DecisionRequest:
     """
     Check a request.
+
+    Args:
+        request: a dict or its JSON, see above.
+        language: of the model, for the words of true and false.
 
     Raises:
         ValueError: if it is not a dict (or JSON of one) with `state` and `questions`, holds images, or if questions
@@ -162,8 +123,9 @@ def parse_request(request: Any, language: str | None = None) -> DecisionRequest:
     # An array that came in place of JSON has no truth value.
     if assets is not None and not (isinstance(assets, (Mapping, list)) and not assets):
         raise ValueError("`assets`: UniMC reads text only, no images.")
-    state = _as_text("state", request["state"])
-    return DecisionRequest(state, parse_questions(request["questions"], language))
+    return DecisionRequest(
+        _text("state", request["state"], is_state=True), parse_questions(request["questions"], language)
+    )
 
 
 def parse_questions(questions: Any, language: str | None = None) -> tuple[DecisionQuestion, ...]:
@@ -182,89 +144,63 @@ def parse_questions(questions: Any, language: str | None = None) -> tuple[Decisi
 
 
 def _parse_question(name: Any, question: Any, language: str | None) -> DecisionQuestion:
-    kind = question.get("type") if isinstance(question, Mapping) else None
-    if not isinstance(kind, str) or kind not in EXAMPLES:
-        got = kind if isinstance(question, Mapping) else question
-        raise ValueError(f"`type` must be one of {', '.join(EXAMPLES)}, got {brief(got)}.")
+    kind = question.get("type") if isinstance(question, Mapping) else question
+    if not isinstance(question, Mapping) or not isinstance(kind, str) or kind not in EXAMPLES:
+        raise ValueError(f"`type` must be one of {', '.join(EXAMPLES)}, got {brief(kind)}.")
     unknown = sorted(map(str, set(question) - {"type", "instructions", "criteria"}))
     if unknown:
         raise ValueError(f"unknown {', '.join(unknown)}; a {kind} question looks like {EXAMPLES[kind]}.")
-    options, descriptions, option_texts = _MENUS[kind](question.get("criteria"), language)
-    instructions = _content("instructions", question.get("instructions"))
-    check_menu("criteria", option_texts)
-    return DecisionQuestion(name, kind, instructions, tuple(options), tuple(descriptions), tuple(option_texts))
+    criteria = question.get("criteria")
+    if kind == "score":
+        if not isinstance(criteria, (list, tuple)) or not criteria:
+            raise ValueError(f"`criteria` must be a list of levels, got {brief(criteria)}; e.g. {EXAMPLES[kind]}.")
+        descriptions = {str(i): level for i, level in enumerate(criteria)}
+        texts = [_text(f"criteria[{i}]", level) for i, level in descriptions.items()]
+    else:
+        words = _option_words(kind, criteria, language)
+        descriptions = {option: (criteria or {}).get(option) for option in words}
+        texts = [
+            described(word, _text(f"criteria[{option!r}]", descriptions[option])) for option, word in words.items()
+        ]
+    instructions = _text("instructions", question.get("instructions"))
+    option_texts = check_menu("criteria", texts)
+    return DecisionQuestion(name, kind, instructions, tuple(descriptions), tuple(descriptions.values()), option_texts)
 
 
-Menu = tuple[list[str], list[Any], list[str]]  # names, descriptions as they were passed, what the model reads
-
-
-def _choice_menu(criteria: Any, language: str | None) -> Menu:
-    if not isinstance(criteria, Mapping) or not criteria:
-        raise ValueError(f"`criteria` must be a dict of options, got {brief(criteria)}; e.g. {EXAMPLES['choice']}.")
-    check_menu("criteria", list(criteria))
-    return list(criteria), list(criteria.values()), [_described(option, text) for option, text in criteria.items()]
-
-
-def _score_menu(criteria: Any, language: str | None) -> Menu:
-    if not isinstance(criteria, (list, tuple)) or not criteria:
-        raise ValueError(f"`criteria` must be a list of levels, got {brief(criteria)}; e.g. {EXAMPLES['score']}.")
-    levels = [_content(f"criteria[{i}]", level) for i, level in enumerate(criteria)]
-    return [str(i) for i in range(len(levels))], list(criteria), levels
-
-
-def _noul_menu(criteria: Any, language: str | None) -> Menu:
-    criteria = {} if criteria is None else criteria
-    if not isinstance(criteria, Mapping) or not set(criteria) <= {"true", "false"}:
+def _option_words(kind: str, criteria: Any, language: str | None) -> dict[str, str]:
+    """option -> what it is called in the menu of a choice or noul question."""
+    if kind == "choice":
+        if not isinstance(criteria, Mapping) or not criteria:
+            raise ValueError(f"`criteria` must be a dict of options, got {brief(criteria)}; e.g. {EXAMPLES[kind]}.")
+        return {option: option for option in check_menu("criteria", list(criteria))}
+    if criteria is not None and not (isinstance(criteria, Mapping) and set(criteria) <= {"true", "false"}):
         raise ValueError(f"`criteria` of a noul question may describe 'true' and 'false', got {brief(criteria)}.")
-    words = TRUE_FALSE_WORDS.get(language or "", ENGLISH_TRUE_FALSE_WORDS)
-    described = [_described(word, criteria.get(option)) for option, word in words.items()]
-    return list(words), [criteria.get(option) for option in words], described
+    return TRUE_FALSE_WORDS.get(language or "", ENGLISH_TRUE_FALSE_WORDS)
 
 
-_MENUS: dict[str, Callable[[Any, str | None], Menu]] = {
-    "choice": _choice_menu,
-    "score": _score_menu,
-    "noul": _noul_menu,
-}
-
-
-def _described(option: str, description: Any) -> str:
-    text = _content(f"criteria[{option!r}]", description)
-    return f"{option}: {text}" if text else option
-
-
-def _content(name: str, value: Any) -> str:
-    """Instructions and descriptions are a text, or JSON that is read as one."""
-    if value is not None and not isinstance(value, (str, Mapping, list, tuple)):
+def _text(name: str, value: Any, is_state: bool = False) -> str:
+    """What the model reads for a JSON value: strings as they are, `key: value` for dicts, one line per entry."""
+    if not is_state and value is not None and not isinstance(value, (str, Mapping, list, tuple)):
         raise TypeError(f"`{name}` must be a string, a dict or a list, got {type(value).__name__}.")
-    return _as_text(name, value)
 
+    def read(entry: Any) -> str:
+        if entry is None or isinstance(entry, str):
+            return entry or ""
+        if isinstance(entry, Mapping):
+            return "\n".join(f"{key}: {read(inner)}" for key, inner in entry.items())
+        if isinstance(entry, (list, tuple)):
+            return "\n".join(map(read, entry))
+        try:
+            return json.dumps(entry)
+        except (TypeError, ValueError):
+            raise ValueError(f"`{name}` holds a {type(entry).__name__}: only what JSON knows can be read.") from None
 
-def _as_text(name: str, value: Any) -> str:
     try:
-        text = as_text(value)
+        text = read(value)
     except RecursionError:
         raise ValueError(f"`{name}` is nested too deeply.") from None
-    except ValueError as error:
-        raise ValueError(f"`{name}` {error}") from None
     check_text(name, text)
     return text
 
 
-def as_text(value: Any) -> str:
-    """What the model reads for a JSON value: strings as they are, `key: value` for dicts, one line per entry."""
-    if value is None:
-        return ""
-    if isinstance(value, str):
-        return value
-    if isinstance(value, Mapping):
-        return "\n".join(f"{key}: {as_text(entry)}" for key, entry in value.items())
-    if isinstance(value, (list, tuple)):
-        return "\n".join(map(as_text, value))
-    try:
-        return json.dumps(value)
-    except (TypeError, ValueError):
-        raise ValueError(f"holds a {type(value).__name__}: only what JSON knows can be read.") from None
-
-
-__all__ = ["DecisionQuestion", "DecisionRequest", "DecisionRequestBuilder", "parse_questions", "parse_request"]
+__all__ = ["DecisionQuestion", "DecisionRequest", "parse_questions", "parse_request"]

@@ -1,14 +1,14 @@
 """What a user may pass to the pipeline, checked and brought to one form: a `ClassificationRequest` per text.
 
 A request keeps the labels as the user wrote them apart from the option texts that the model reads, so that label
-descriptions, a hypothesis template or the published Chinese templates never show in the answer.
+descriptions, groups, a hypothesis template or the published Chinese templates never show in the answer.
 """
 
 from __future__ import annotations
 
-import math
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from string import Formatter
 from typing import Any
@@ -26,13 +26,25 @@ REFERENCE_KEYS = {"texta": "text", "textb": "text_pair", "choice": "candidate_la
 
 @dataclass(frozen=True)
 class ClassificationRequest:
-    """One text to classify; `labels[i]` is reported for `options[i]`."""
+    """One text to classify; `labels[i]` is reported for `options[i]`, and `groups[i]` is its group if there are any."""
 
     text: str
     labels: tuple[str, ...]
     options: tuple[str, ...]
+    groups: tuple[str, ...] = ()
     text_pair: str = ""
     question: str = ""
+
+
+def as_list(value: Any) -> list | None:
+    """The entries of a list, tuple, set, array, Series or column of a data set; `None` of anything else."""
+    if isinstance(value, Set):  # has no order, and no answer may depend on the one it comes in
+        return sorted(value) if all(isinstance(entry, str) for entry in value) else list(value)
+    if isinstance(value, Sequence) and not isinstance(value, (str, bytes, bytearray, memoryview)):
+        return list(value)
+    # NumPy, pandas and PyTorch by what they have in common: none of them need be installed.
+    entries = value.tolist() if hasattr(value, "tolist") and not isinstance(value, type) else None
+    return entries if isinstance(entries, list) else None
 
 
 def check_hypothesis_template(template: Any) -> str:
@@ -48,29 +60,29 @@ def check_hypothesis_template(template: Any) -> str:
     return template
 
 
-def check_threshold(threshold: Any) -> float:
-    """Raise unless `threshold` is a number between 0 and 1."""
-    if isinstance(threshold, bool) or not isinstance(threshold, (int, float)):
-        raise TypeError(f"`threshold` must be a number, got {type(threshold).__name__}.")
-    if not 0.0 <= threshold <= 1.0 or math.isnan(threshold):
-        raise ValueError(f"`threshold` must be between 0 and 1, got {threshold}.")
-    return float(threshold)
-
-
-def check_flag(name: str, value: Any) -> bool:
-    """Raise unless `value` is True or False."""
-    if not isinstance(value, bool):
-        raise TypeError(f"`{name}` must be True or False, got {value!r}.")
-    return value
-
-
-def check_positive(name: str, value: Any) -> int:
-    """Raise unless `value` is a whole number above 0."""
+def check_positive(name: str, value: Any, least: int = 1) -> None:
+    """Raise unless `value` is a whole number above 0, or from `least`."""
     if isinstance(value, bool) or not isinstance(value, int):
         raise TypeError(f"`{name}` must be an integer, got {type(value).__name__}.")
-    if value < 1:
-        raise ValueError(f"`{name}` must be at least 1, got {value}.")
-    return value
+    if value < least:
+        raise ValueError(f"`{name}` must be at least {least}, got {value}.")
+
+
+def check_settings(arguments: Mapping[str, Any]) -> None:
+    """Raise unless those arguments of a call that are flags or numbers are of their kind and in their range."""
+    for name, optional in (("multi_label", False), ("calibrated", False), ("progress_bar", True)):
+        value = arguments.get(name, False)
+        if not isinstance(value, bool) and not (optional and value is None):
+            raise TypeError(f"`{name}` must be True or False, got {value!r}.")
+    for name, least in (("batch_size", 1), ("top_k", 1), ("stride", 0)):
+        if arguments.get(name) is not None:
+            check_positive(name, arguments[name], least)
+    threshold = arguments.get("threshold")
+    if threshold is not None:
+        if isinstance(threshold, bool) or not isinstance(threshold, (int, float)):
+            raise TypeError(f"`threshold` must be a number, got {type(threshold).__name__}.")
+        if not 0.0 <= threshold <= 1.0:
+            raise ValueError(f"`threshold` must be between 0 and 1, got {threshold}.")
 
 
 def reading_order(options: Sequence[str]) -> list[int]:
@@ -78,16 +90,20 @@ def reading_order(options: Sequence[str]) -> list[int]:
     return sorted(range(len(options)), key=options.__getitem__)
 
 
+def described(label: str, description: str | None) -> str:
+    """What the model reads for a label with a description, or for a part of a group."""
+    return f"{label}: {description}" if description else label
+
+
 class RequestBuilder:
     """
     Turns inputs and call arguments into requests.
 
     Args:
-        candidate_labels: a list of labels, a `{label: description}` dict, a string with commas (also "，" and "、")
-            between labels; or a list of lists or dicts, one per text.
+        candidate_labels: labels, `{label: description}`, `{group: labels}`, or a string with commas (also "，" and
+            "、") between labels; or a list of these, one per text.
         question, text_pair: `None`, a string for every text, or a list with one entry per text.
         hypothesis_template: how a label becomes an option, e.g. `"This text is about {}."`.
-        multi_label: whether several labels may be right; one label is enough then.
         sort_options: whether options come in alphabetical order, whatever order they were passed in.
 
     Raises:
@@ -100,36 +116,30 @@ class RequestBuilder:
         question: Any = None,
         text_pair: Any = None,
         hypothesis_template: str = "{}",
-        multi_label: bool = False,
         sort_options: bool = False,
     ) -> None:
         self.sort_options = sort_options
         self.template = check_hypothesis_template(hypothesis_template)
-        self.multi_label = multi_label
-        self.columns = {"question": question, "text_pair": text_pair}
-        for name, value in self.columns.items():
-            if value is not None and not isinstance(value, (str, list, tuple)):
+        self.strings = {"question": question, "text_pair": text_pair}  # the same for every text
+        self.columns: dict[str, list] = {}  # one entry per text
+        for name, value in self.strings.items():
+            entries = None if isinstance(value, Set) else as_list(value)
+            if entries is not None:
+                self.columns[name] = entries
+            elif value is not None and not isinstance(value, str):
                 raise TypeError(f"`{name}` must be a string or a list of strings, got {type(value).__name__}.")
-        self.menus_per_text = isinstance(candidate_labels, (list, tuple)) and any(
-            isinstance(entry, (list, tuple, Mapping)) for entry in candidate_labels
-        )
-        self.candidate_labels = candidate_labels
-        self.shared_menu = None if candidate_labels is None or self.menus_per_text else self._menu(candidate_labels)
+        menus = None if isinstance(candidate_labels, Set) else as_list(candidate_labels)
+        if menus and any(isinstance(menu, Mapping) or as_list(menu) is not None for menu in menus):
+            self.columns["candidate_labels"], candidate_labels = menus, None
+        self.shared_menu = None if candidate_labels is None else self._menu(candidate_labels)
 
-    def check_size(self, size: int) -> None:
-        """Raise unless every list with one entry per text has `size` entries."""
-        columns = {**self.columns, "candidate_labels": self.candidate_labels if self.menus_per_text else None}
-        for name, value in columns.items():
-            if isinstance(value, (list, tuple)) and len(value) != size:
-                raise ValueError(f"`{name}` has {len(value)} entries for {size} texts.")
-
-    def check_single(self) -> None:
-        """Raise if a list with one entry per text was passed for a single text."""
-        for name, value in self.columns.items():
-            if isinstance(value, (list, tuple)):
-                raise TypeError(f"`{name}` is a list, but there is one text: pass a string.")
-        if self.menus_per_text:
-            raise TypeError("`candidate_labels` holds one list per text, but there is one text: pass one list.")
+    def check_size(self, size: int | None, is_one: bool) -> None:
+        """Raise unless what has one entry per text has `size` of them (`None`: not known), and no text is alone."""
+        for name, values in self.columns.items():
+            if is_one:
+                raise TypeError(f"`{name}` is a list with an entry per text, but there is one text: pass the entry.")
+            if size is not None and len(values) != size:
+                raise ValueError(f"`{name}` has {len(values)} entries for {size} texts.")
 
     def build(self, inputs: Iterable[Any]) -> Iterator[ClassificationRequest]:
         """One request per input, lazily."""
@@ -137,65 +147,81 @@ class RequestBuilder:
             yield self._request(item, index)
 
     def _request(self, item: Any, index: int) -> ClassificationRequest:
-        own = _own_fields(item) if isinstance(item, Mapping) else {"text": item}
-        check_text("inputs", own.get("text"))
-        fields = {name: own[name] if name in own else _pick(name, self.columns[name], index) for name in self.columns}
-        for name, value in fields.items():
-            check_text(name, value)
+        own: dict[Any, Any] = {"text": item}
+        if isinstance(item, Mapping):
+            own = {REFERENCE_KEYS.get(key, key): value for key, value in item.items()}
+            if "text" not in own:
+                keys = sorted(map(str, item))
+                raise ValueError(f"`inputs` holds a dict without a 'text' (or 'texta'); its keys are {keys}.")
+        check_text("inputs", own["text"])
+        texts: dict[str, Any] = {}
+        for name in self.strings:
+            value = own[name] if name in own else self._given(name, index)
+            texts[name] = "" if value is None else value
+            check_text(name, texts[name])
         if isinstance(own.get("task_type"), str) and own["task_type"] in TASK_TYPE_TEMPLATES:
             templates = TASK_TYPE_TEMPLATES[own["task_type"]]
-            options = tuple(template.format(fields["text_pair"]) for template in templates.values())
-            return ClassificationRequest(own["text"], tuple(templates), options, "", fields["question"])
+            options = tuple(template.format(texts["text_pair"]) for template in templates.values())
+            return ClassificationRequest(own["text"], tuple(templates), options, question=texts["question"])
         if own.get("candidate_labels") is not None:
             menu = self._menu(own["candidate_labels"])
-        elif self.menus_per_text:
-            menu = self._menu(_pick("candidate_labels", self.candidate_labels, index))
+        elif "candidate_labels" in self.columns:
+            menu = self._menu(self._given("candidate_labels", index))
         elif self.shared_menu is not None:
             menu = self.shared_menu
         else:
-            raise ValueError("`candidate_labels` is missing: pass the labels to choose from.")
-        return ClassificationRequest(own["text"], *menu, fields["text_pair"], fields["question"])
+            raise TypeError("`candidate_labels` is missing: pass the labels to choose from.")
+        return ClassificationRequest(own["text"], *menu, **texts)
 
-    def _menu(self, candidate_labels: Any) -> tuple[tuple[str, ...], tuple[str, ...]]:
-        """(labels, options) of one set of labels."""
-        if isinstance(candidate_labels, str):
-            candidate_labels = [label.strip() for label in re.split("[,，、]", candidate_labels) if label.strip()]
-        described = isinstance(candidate_labels, Mapping)
-        descriptions = candidate_labels if described else {}
-        labels = check_menu("candidate_labels", list(candidate_labels) if described else candidate_labels)
-        if len(labels) == 1 and not self.multi_label:
-            raise ValueError(
-                f"`candidate_labels` has one label, {labels[0]!r}, so there is nothing to choose. Pass several, or "
-                "multi_label=True to score it on its own."
-            )
-        options = []
-        for label in labels:
-            description = descriptions.get(label)
-            if description is not None:
-                check_text(f"candidate_labels[{label!r}]", description)
-            option = f"{label}: {description}" if description else label
-            options.append(self.template.format(option))
-        checked = check_menu("candidate_labels", options)
+    def _given(self, name: str, index: int) -> Any:
+        """What the call says about one of its texts."""
+        if name not in self.columns:
+            return self.strings[name]
+        if index >= len(self.columns[name]):
+            raise ValueError(f"`{name}` has {len(self.columns[name])} entries, but there are more texts.")
+        return self.columns[name][index]
+
+    def _menu(self, candidate_labels: Any) -> Menu:
+        if isinstance(candidate_labels, Mapping):
+            labels, options, groups = _menu_of_dict(candidate_labels)
+        else:
+            if isinstance(candidate_labels, str):
+                candidate_labels = [label.strip() for label in re.split("[,，、]", candidate_labels) if label.strip()]
+            entries = as_list(candidate_labels)
+            labels = options = check_menu("candidate_labels", candidate_labels if entries is None else entries)
+            groups = ()
+        options = check_menu("candidate_labels", [self.template.format(option) for option in options])
         if self.sort_options:
-            order = reading_order(checked)
-            return tuple(labels[i] for i in order), tuple(checked[i] for i in order)
-        return labels, checked
+            order = reading_order(options)
+            labels, options = tuple(labels[i] for i in order), tuple(options[i] for i in order)
+            groups = tuple(groups[i] for i in order) if groups else ()
+        return labels, options, groups
 
 
-def _own_fields(item: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields that a dict brings itself; the original implementation's names count too."""
-    own = {REFERENCE_KEYS.get(key, key): value for key, value in item.items()}
-    if "text" not in own:
-        raise ValueError(f"`inputs` holds a dict without a 'text' (or 'texta'); its keys are {sorted(map(str, item))}.")
-    for name in ("question", "text_pair"):
-        if name in own and own[name] is None:
-            own[name] = ""
-    return own
+Menu = tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]  # labels, options, and groups if there are any
 
 
-def _pick(name: str, value: Any, index: int) -> Any:
-    if isinstance(value, (list, tuple)):
-        if index >= len(value):
-            raise ValueError(f"`{name}` has {len(value)} entries, but there are more texts.")
-        value = value[index]
-    return "" if value is None else value
+def _menu_of_dict(entries: Mapping[str, Any]) -> Menu:
+    """Of `{label: description}`, or of `{group: labels}`: a label of two groups is reported as the model reads it."""
+    keys = check_menu("candidate_labels", list(entries))
+    members = {key: as_list(entries[key]) for key in keys}
+    if all(labels is None for labels in members.values()):
+        for key in keys:
+            if entries[key] is not None:
+                check_text(f"candidate_labels[{key!r}]", entries[key])
+        return keys, tuple(described(key, entries[key]) for key in keys), ()
+    pairs: list[tuple[str, str]] = []
+    for group, of_group in members.items():
+        name = f"candidate_labels[{group!r}]"
+        if of_group is None:
+            got = type(entries[group]).__name__
+            raise TypeError(f"`{name}` must be a list of labels, as the value of another key is one, got {got}.")
+        pairs += [(group, label) for label in check_menu(name, of_group)]
+    groups_of = Counter(label for _, label in pairs)
+    options = tuple(described(*pair) for pair in pairs)
+    labels = tuple(label if groups_of[label] == 1 else option for (_, label), option in zip(pairs, options))
+    times = Counter(labels)
+    for (group, label), name in zip(pairs, labels):
+        if times[name] > 1:
+            raise ValueError(f"`candidate_labels[{group!r}]` holds {label!r}, but {name!r} is more than one label.")
+    return labels, options, tuple(group for group, _ in pairs)

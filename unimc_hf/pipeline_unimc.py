@@ -1,8 +1,8 @@
 """`UniMCZeroShotPipeline`: `pipeline("unimc-zero-shot")`, from texts and labels to sorted labels and scores.
 
-A call is read top to bottom: the arguments become requests (`pipeline_inputs`), a window of requests is encoded in
-one tokenizer call (`preprocess`), sorted by length and cut into batches of similar lengths, each batch is one
-forward pass whatever the labels (`_forward`), and logits become scores (`postprocess`) in the order of the inputs.
+A call is read top to bottom: arguments become requests (`pipeline_inputs`), a window of them is encoded in one
+tokenizer call (`preprocess`) and cut into batches of similar lengths (`token_batches`), each batch is one forward pass
+whatever the labels (`_forward`), and logits become scores (`postprocess`) in the order of the inputs.
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ import copy
 import math
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
+from dataclasses import replace
+from itertools import groupby
 from typing import Any
 
 import torch
@@ -19,9 +21,9 @@ from tqdm.auto import tqdm
 from transformers import Pipeline, PreTrainedModel, PreTrainedTokenizerFast
 
 from .configuration_unimc import UniMCConfig
-from .pipeline_inputs import ClassificationRequest, RequestBuilder, check_flag, check_positive, check_threshold
+from .pipeline_inputs import ClassificationRequest, RequestBuilder, as_list, check_settings
 from .saved_files import make_room
-from .token_batches import token_batches
+from .token_batches import text_windows, token_batches
 from .tokenization_unimc import YES_NO_WORDS, UniMCTokenizer
 
 WINDOW = 512  # requests that are encoded and sorted together; a stream holds no more in memory,
@@ -42,24 +44,16 @@ if hasattr(os, "register_at_fork"):  # Windows has no fork
 
 class UniMCZeroShotPipeline(Pipeline):
     r"""
-    Zero-shot classification in one forward pass per batch, however many labels there are.
+    Zero-shot classification in one forward pass per batch, called and answering as `zero-shot-classification` is.
 
-    The output contract is that of `zero-shot-classification`: a dict with `sequence`, `labels` and `scores`, best
-    label first; a list of them for a list of texts, an iterator for a generator or a dataset. Permuting the labels
-    changes nothing, to the last bit.
-
-    The model inside the package, and any whose config says `prefer_bfloat16`, runs in bfloat16 on CPUs that have
-    instructions for it (AVX512-BF16, AMX), unless a `dtype` is passed; others run in the precision of their file.
-
-    Calls hold no state: any number of threads may share a pipeline. So may processes that are forked from the one that
-    made it, while no call runs; PyTorch computes with one thread in each of them then.
+    Permuting the labels changes nothing, to the last bit. On CPUs that have instructions for bfloat16 (AVX512-BF16,
+    AMX), the model inside the package, and any whose config says `prefer_bfloat16`, runs in it unless a `dtype` is
+    passed. Calls hold no state: threads may share a pipeline, and so may processes that are forked while no call runs
+    (PyTorch computes with one thread in each of them).
 
     Example:
 
     ```python
-    >>> import unimc_hf
-    >>> from transformers import pipeline
-
     >>> classify = pipeline("unimc-zero-shot")
     >>> classify("Stocks fell sharply.", candidate_labels=["sports", "business"])["labels"][0]
     'business'
@@ -67,8 +61,7 @@ class UniMCZeroShotPipeline(Pipeline):
 
     Args:
         model ([`UniMCForMultipleChoice`]): the model.
-        tokenizer ([`UniMCTokenizer`] or a plain fast tokenizer, *optional*): loaded from where the model came from
-            if not given.
+        tokenizer ([`UniMCTokenizer`] or a plain fast tokenizer, *optional*): by default from where the model is from.
         language (`str`, *optional*): `"english"` or `"chinese"`: the words for yes and no, for checkpoints that do
             not record them. Where no model is named, the installed model of that language is taken.
         **kwargs: those of [`~transformers.Pipeline`], and defaults for the arguments of a call.
@@ -86,6 +79,11 @@ class UniMCZeroShotPipeline(Pipeline):
     tokenizer: Any
     model: Any
 
+    # The arguments of a call that make requests, encode them, and make answers.
+    request_arguments: tuple[str, ...] = ("candidate_labels", "question", "text_pair", "hypothesis_template")
+    encoding_arguments: tuple[str, ...] = ("max_length", "stride")
+    answer_arguments: tuple[str, ...] = ("multi_label", "calibrated", "threshold", "top_k")
+
     def __init__(
         self,
         model: PreTrainedModel,
@@ -99,13 +97,7 @@ class UniMCZeroShotPipeline(Pipeline):
             raise ValueError(f"`model` is a {type(model).__name__}; pass a UniMCForMultipleChoice.")
         if language is not None and model.config.language not in (None, language):
             model, tokenizer = self.model_of_language(model, language), None
-        tokenizer = _as_unimc_tokenizer(tokenizer, model)
-        if len(tokenizer) > model.config.vocab_size:
-            raise ValueError(
-                f"`tokenizer` has {len(tokenizer)} tokens and `model` {model.config.vocab_size}: they do not belong "
-                "together."
-            )
-        _check_yes_no(tokenizer, model.config)
+        tokenizer = _tokenizer_of(model, tokenizer)
         if language is not None or model.config.yes_token_id is None:
             if language is None:
                 raise ValueError(
@@ -114,8 +106,7 @@ class UniMCZeroShotPipeline(Pipeline):
                 )
             model.config.yes_token_id, model.config.no_token_id = tokenizer.yes_no_token_ids(language)
             model.config.language = language
-        if kwargs.get("batch_size") is not None:
-            check_positive("batch_size", kwargs["batch_size"])
+        check_settings(kwargs)
         super().__init__(model, tokenizer=tokenizer, **kwargs)  # type: ignore[arg-type]
         self._fork_depth = _fork_depth
         self.model.eval()
@@ -135,122 +126,124 @@ class UniMCZeroShotPipeline(Pipeline):
         )
 
     def _sanitize_parameters(self, **kwargs: Any) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
-        known = ("candidate_labels", "question", "text_pair", "hypothesis_template", "multi_label", "max_length")
-        preprocess = {name: kwargs.pop(name) for name in known if name in kwargs}
-        postprocess: dict[str, Any] = {}
-        if "multi_label" in preprocess:
-            postprocess["multi_label"] = check_flag("multi_label", preprocess["multi_label"])
-        if "calibrated" in kwargs:
-            postprocess["calibrated"] = check_flag("calibrated", kwargs.pop("calibrated"))
-        if "threshold" in kwargs:
-            threshold = kwargs.pop("threshold")
-            postprocess["threshold"] = None if threshold is None else check_threshold(threshold)
-        if "top_k" in kwargs:
-            top_k = kwargs.pop("top_k")
-            postprocess["top_k"] = None if top_k is None else check_positive("top_k", top_k)
-        if kwargs:
-            raise TypeError(f"UniMCZeroShotPipeline got unknown arguments: {', '.join(sorted(kwargs))}.")
-        return preprocess, {}, postprocess
+        before = {*self.request_arguments, *self.encoding_arguments}
+        if unknown := sorted(kwargs.keys() - before - set(self.answer_arguments)):
+            raise TypeError(f"{type(self).__name__} got unknown arguments: {', '.join(unknown)}.")
+        preprocess = {name: value for name, value in kwargs.items() if name in before}
+        return preprocess, {}, {name: value for name, value in kwargs.items() if name not in before}
 
-    def __call__(self, inputs: Any, *args: Any, **kwargs: Any) -> Any:
+    def __call__(
+        self, inputs: Any = None, candidate_labels: Any = None, *, sequences: Any = None, **kwargs: Any
+    ) -> Any:
         """
         Classify one text or many.
+
+        Where a list is asked for, a tuple, a set (sorted first), a NumPy array, a pandas Series or a column of a data
+        set will do.
 
         Args:
             inputs (`str`, `dict`, or a list, generator or dataset of them): texts; or dicts with `text` and where
                 wanted their own `text_pair`, `question` and `candidate_labels` (`texta`, `textb`, `question` and
                 `choice`, the original implementation's names, work too).
-            candidate_labels (`list[str]`, `dict[str, str]`, or a list with one of them per text): the labels, or
-                labels with descriptions that the model reads as well. A comma-separated string works too.
+            candidate_labels (`list[str]`, `dict`, or a list with one of them per text): labels; labels with
+                descriptions that the model reads as well, `{"red": "a colour"}`; or groups, `{"sport": ["football",
+                "tennis"]}`, of which the model reads "sport: football". A comma-separated string works too.
+            sequences: another name for `inputs`.
             question (`str` or `list[str]`, *optional*): what is asked about the text.
             text_pair (`str` or `list[str]`, *optional*): a second text, e.g. a hypothesis.
             hypothesis_template (`str`, *optional*, defaults to `"{}"`): how a label is worded as an option.
             multi_label (`bool`, *optional*, defaults to `False`): `False`: one label is right and the scores are a
-                softmax over the labels. `True`: each label is scored on its own by `sigmoid(yes - no)`.
+                softmax over the labels. `True`, or one label only: each is scored on its own by `sigmoid(yes - no)`.
             calibrated (`bool`, *optional*, defaults to `True`): whether scores are corrected by what the config
-                records (`softmax_temperature`, `sigmoid_scale`, `sigmoid_bias`; nothing in published checkpoints).
-                The order of the labels is the same either way.
-            threshold (`float`, *optional*): drop labels that score lower, the best one too: no label means that
-                none fits.
+                records; the order of the labels is the same either way.
+            threshold (`float`, *optional*): drop labels that score lower: no label means that none fits.
             top_k (`int`, *optional*): keep the best k labels.
             batch_size (`int`, *optional*): most texts in one forward pass. By default batches are filled by tokens.
             progress_bar (`bool`, *optional*): whether to show how far a list, a dataset or a stream is. By default
                 only on a terminal, once the work on a list or a dataset has taken five seconds.
             max_length (`int`, *optional*): most tokens of text, options and question together; see
                 [`UniMCTokenizer`]. By default a long menu does not count against the text.
+            stride (`int`, *optional*): read a text that does not fit in windows that share so many tokens, each with
+                the question, the options and `text_pair`, and average their logits. By default its end is cut.
 
         Returns:
-            `dict` or `list[dict]` with `sequence` (`str`), `labels` (`list[str]`, best first) and `scores`
-            (`list[float]`); `num_truncated_tokens` (`int`) only where a text was too long and its end was left out.
+            `dict` or `list[dict]` with `sequence` (`str`), `labels` (`list[str]`, best first; one that two groups
+            have is "group: label") and `scores` (`list[float]`). With groups, `groups` (`list[str]`, best first) and
+            `group_scores` (`list[float]`): the sum of all their labels, with `multi_label` the best. Where a text was
+            too long, `num_truncated_tokens` (`int`) that were cut, or `num_windows` (`int`) in which it was read.
 
         Raises:
-            TypeError, ValueError: naming the argument, before any text of a list is encoded.
+            TypeError, ValueError: naming the argument, before any text of a list is encoded; where a text, its
+                options or `stride` do not fit, before the model reads it.
         """
-        if args:
-            if len(args) > 1 or "candidate_labels" in kwargs:
-                raise TypeError("UniMCZeroShotPipeline takes the inputs and `candidate_labels` by position, no more.")
-            kwargs["candidate_labels"] = args[0]
+        if sequences is not None:
+            if inputs is not None:
+                raise TypeError("`sequences` is another name for `inputs`: pass one of them.")
+            inputs = sequences
+        if candidate_labels is not None:
+            kwargs["candidate_labels"] = candidate_labels
+        check_settings(kwargs)
         progress_bar = kwargs.pop("progress_bar", None)
-        if progress_bar is not None:
-            check_flag("progress_bar", progress_bar)
-        batch_size = kwargs.pop("batch_size", None)
-        batch_size = self._batch_size if batch_size is None else check_positive("batch_size", batch_size)
+        batch_size = kwargs.pop("batch_size", None) or self._batch_size
         kwargs.pop("num_workers", None)  # encoding is one batched call, there is nothing for workers to do
-        preprocess_params, _, postprocess_params = self._sanitize_parameters(**kwargs)
-        arguments = {**self._preprocess_params, **preprocess_params}
-        max_length = arguments.pop("max_length", None)
-        builder = self._request_builder(**arguments)
+        preprocess, _, postprocess = self._sanitize_parameters(**kwargs)
+        arguments = {**self._preprocess_params, **preprocess}
+        encoding = {name: arguments.pop(name, None) for name in self.encoding_arguments}
 
-        def run(requests: Iterator[ClassificationRequest], total: int | None = None) -> Iterator[dict]:
-            results = self._run(requests, batch_size, max_length, {**self._postprocess_params, **postprocess_params})
-            return _with_progress(results, total, progress_bar)
+        is_one = isinstance(inputs, (str, Mapping))
+        texts = [inputs] if is_one else as_list(inputs)
+        size = None if texts is None else len(texts)
+        stream: Iterable[Any] = inputs if texts is None else texts
+        if texts is None and isinstance(inputs, Dataset) and isinstance(inputs, Sized):
+            size = len(inputs)
+            stream = (inputs[i] for i in range(size))
+        elif not isinstance(stream, Iterable) or isinstance(stream, (bytes, bytearray)):
+            raise TypeError(f"`inputs` must be a string or a list of strings, got {type(inputs).__name__}.")
+        requests = self._requests(stream, size, is_one, **arguments)
+        if texts is not None:
+            requests = iter(list(requests))  # every one is made, and so checked, before the first text is encoded
+        results = self._run(requests, batch_size, encoding, {**self._postprocess_params, **postprocess})
+        if is_one:
+            return next(results)
+        results = _with_progress(results, size, progress_bar)
+        return results if texts is None else list(results)
 
-        if isinstance(inputs, (str, Mapping)):
-            builder.check_single()
-            return next(run(builder.build([inputs]), total=1))
-        if isinstance(inputs, Sequence) and not isinstance(inputs, (bytes, bytearray)):
-            builder.check_size(len(inputs))
-            # Every request is made, and so checked, before the first text is encoded.
-            return list(run(iter(list(builder.build(inputs))), len(inputs)))
-        if isinstance(inputs, Dataset) and isinstance(inputs, Sized):
-            builder.check_size(len(inputs))
-            return run(builder.build(inputs[i] for i in range(len(inputs))), len(inputs))
-        if isinstance(inputs, Iterable) and not isinstance(inputs, (bytes, bytearray)):
-            return run(builder.build(inputs))
-        raise TypeError(f"`inputs` must be a string or a list of strings, got {type(inputs).__name__}.")
-
-    def _request_builder(self, **arguments: Any) -> Any:
+    def _requests(self, inputs: Iterable[Any], size: int | None, is_one: bool, **arguments: Any) -> Iterator[Any]:
+        """Check the arguments now, and the inputs as their requests are taken. `size`: how many, if that is known."""
         # A fixed order makes scores independent of the labels' order to the last bit, in any precision.
-        return RequestBuilder(**arguments, sort_options=self.model.config.is_order_invariant)
+        builder = RequestBuilder(**arguments, sort_options=self.model.config.is_order_invariant)
+        builder.check_size(size, is_one)
+        if is_one and inputs == [""]:
+            raise ValueError("`inputs` is an empty text: there is nothing to classify.")
+        return builder.build(inputs)
 
-    def _run(
-        self,
-        requests: Iterator[ClassificationRequest],
-        batch_size: int | None,
-        max_length: int | None,
-        postprocess_params: dict[str, Any],
-    ) -> Iterator[dict]:
+    def _run(self, requests: Iterator[Any], batch_size: int | None, encoding: dict, answering: dict) -> Iterator[dict]:
         for window in _windows(requests):
-            features = self.preprocess(window, max_length=max_length)
-            results: list[dict] = [{}] * len(window)
+            features = self.preprocess(window, **encoding)
+            owners = features.pop("owners")
+            logits: list[Any] = [None] * len(owners)
             for rows in token_batches([len(row) for row in features["input_ids"]], self.device.type, batch_size):
                 batch = self.tokenizer.pad(
                     {name: [values[row] for row in rows] for name, values in features.items()}, return_tensors="pt"
                 )
-                num_truncated_tokens = batch.pop("num_truncated_tokens").tolist()
-                outputs = self.forward(dict(batch))
-                for i, row in enumerate(rows):
-                    outputs_of_row = {
-                        "request": window[row],
-                        "yes_no_logits": outputs["yes_no_logits"][i],
-                        "num_truncated_tokens": num_truncated_tokens[i],
-                    }
-                    results[row] = self.postprocess(outputs_of_row, **postprocess_params)
-            yield from results
+                del batch["num_truncated_tokens"]
+                for row, outputs in zip(rows, self.forward(dict(batch))["yes_no_logits"]):
+                    logits[row] = outputs[: len(window[owners[row]].labels)]
+            for owner, group in groupby(range(len(owners)), owners.__getitem__):
+                rows = list(group)
+                outputs = {
+                    "request": window[owner],
+                    "yes_no_logits": torch.stack([logits[row] for row in rows]).mean(0),
+                    "num_truncated_tokens": sum(features["num_truncated_tokens"][row] for row in rows),
+                    "num_windows": len(rows),
+                }
+                yield self.postprocess(outputs, **answering)
 
-    def preprocess(self, input_: Sequence[ClassificationRequest], max_length: int | None = None) -> dict[str, list]:
-        """Token ids and option structure of a window of requests, lists without padding."""
-        return dict(
+    def preprocess(
+        self, input_: Sequence[ClassificationRequest], max_length: int | None = None, stride: int | None = None
+    ) -> dict[str, list]:
+        """Token ids and option structure of requests, lists without padding; `owners`: of which request a row is."""
+        features = dict(
             self.tokenizer(
                 [request.text for request in input_],
                 [request.text_pair for request in input_],
@@ -260,6 +253,20 @@ class UniMCZeroShotPipeline(Pipeline):
                 return_overflowing_tokens=True,
             )
         )
+        owners = list(range(len(input_)))
+        if stride is not None and any(features["num_truncated_tokens"]):
+            rows = []
+            for owner, excess in enumerate(features["num_truncated_tokens"]):
+                text = input_[owner].text
+                pieces = text_windows(text, excess, stride, self._spans_of) if excess else [text]
+                rows += [(owner, replace(input_[owner], text=piece)) for piece in pieces]
+            features = self.preprocess([request for _, request in rows], max_length)
+            owners = [owner for owner, _ in rows]
+        return {**features, "owners": owners}
+
+    def _spans_of(self, text: str) -> list[tuple[int, int]]:
+        # Not a call of the tokenizer: that one sets flags that threads share, and reads words like `[SEP]` otherwise.
+        return self.tokenizer._text_backend().encode(text, add_special_tokens=False).offsets
 
     def _forward(self, input_tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         if self._fork_depth < _fork_depth and torch.get_num_threads() > 1:
@@ -275,25 +282,33 @@ class UniMCZeroShotPipeline(Pipeline):
         threshold: float | None = None,
         top_k: int | None = None,
     ) -> dict[str, Any]:
-        """Scores of one text, best first."""
+        """The answer about one text: `yes_no_logits` are its own, float32 of shape `(number of labels or more, 2)`."""
         request, config = model_outputs["request"], self.model.config
         yes, no = model_outputs["yes_no_logits"][: len(request.labels)].unbind(-1)
-        if multi_label:
+        if multi_label or len(request.labels) == 1:
             margins = config.sigmoid_scale * (yes - no) + config.sigmoid_bias if calibrated else yes - no
             scores = margins.sigmoid().tolist()
         else:
             scores = (yes / config.softmax_temperature if calibrated else yes).softmax(-1).tolist()
         check_scores(scores, self.model.dtype)
-        ranked = sorted(zip(request.labels, scores), key=lambda pair: -pair[1])[:top_k]
-        if threshold is not None:
-            ranked = [(label, score) for label, score in ranked if score >= threshold]
+        ranked = [pair for pair in _ranked(zip(request.labels, scores))[:top_k] if pair[1] >= (threshold or 0)]
         result: dict[str, Any] = {
             "sequence": request.text,
             "labels": [label for label, _ in ranked],
             "scores": [score for _, score in ranked],
         }
+        if request.groups:
+            members: dict[str, list[float]] = {group: [] for group in request.groups}
+            for group, score in zip(request.groups, scores):
+                members[group].append(score)
+            # `fsum` gives the same in any order; of rounded scores the sum may be a little above 1.
+            total = max if multi_label else lambda of_group: min(1.0, math.fsum(of_group))
+            groups = _ranked((group, total(of_group)) for group, of_group in members.items())
+            result["groups"], result["group_scores"] = [group for group, _ in groups], [score for _, score in groups]
         if model_outputs["num_truncated_tokens"]:
             result["num_truncated_tokens"] = model_outputs["num_truncated_tokens"]
+        if model_outputs.get("num_windows", 1) > 1:
+            result["num_windows"] = model_outputs["num_windows"]
         return result
 
     def save_pretrained(self, save_directory: str | os.PathLike, **kwargs: Any) -> None:
@@ -352,28 +367,31 @@ def _with_progress(results: Iterator[dict], total: int | None, progress_bar: boo
     return iter(tqdm(results, total=total, unit=" texts", disable=disable, delay=delay))
 
 
-def _check_yes_no(tokenizer: UniMCTokenizer, config: Any) -> None:
-    """Raise where the tokenizer has other words at the ids that the model learned yes and no by."""
-    if config.yes_token_id is None or config.language not in YES_NO_WORDS:
-        return
-    recorded, found = (config.yes_token_id, config.no_token_id), tokenizer.yes_no_token_ids(config.language)
-    if recorded != found:
-        raise ValueError(
-            f"`tokenizer` has the words for yes and no of `language={config.language!r}` at {found}, and `model` at "
-            f"{recorded}: they do not belong together."
-        )
+def _ranked(scored: Iterable[tuple[str, float]]) -> list[tuple[str, float]]:
+    return sorted(scored, key=lambda pair: -pair[1])
 
 
-def _as_unimc_tokenizer(tokenizer: Any, model: PreTrainedModel) -> UniMCTokenizer:
-    """Where a repository is a plain one, AutoTokenizer gives a plain tokenizer, for DeBERTa-v2 even a wrong one."""
-    if hasattr(tokenizer, "yes_no_token_ids"):  # not isinstance: remote code has its own copy of the class
-        return tokenizer
-    source = getattr(tokenizer, "name_or_path", None) or model.config.name_or_path
-    if isinstance(tokenizer, str) or tokenizer is None or model.config.text_config.model_type == "deberta-v2":
-        if not source:
-            raise ValueError("`tokenizer` is missing, and `model` was not loaded from a folder that has one.")
-        return UniMCTokenizer.from_pretrained(source)
-    return UniMCTokenizer.from_plain(tokenizer)
+def _tokenizer_of(model: PreTrainedModel, tokenizer: Any) -> UniMCTokenizer:
+    """What was passed as a `UniMCTokenizer`, or the model's own; raises where the two do not belong together."""
+    if not hasattr(tokenizer, "yes_no_token_ids"):  # not isinstance: remote code has its own copy of the class
+        source = getattr(tokenizer, "name_or_path", None) or model.config.name_or_path
+        # Of a plain repository, AutoTokenizer gives a plain tokenizer, and for DeBERTa-v2 even a wrong one.
+        if isinstance(tokenizer, str) or tokenizer is None or model.config.text_config.model_type == "deberta-v2":
+            if not source:
+                raise ValueError("`tokenizer` is missing, and `model` was not loaded from a folder that has one.")
+            tokenizer = UniMCTokenizer.from_pretrained(source)
+        else:
+            tokenizer = UniMCTokenizer.from_plain(tokenizer)
+    config, differ = model.config, ""
+    if len(tokenizer) > config.vocab_size:
+        differ = f"{len(tokenizer)} tokens and `model` {config.vocab_size}"
+    elif config.yes_token_id is not None and config.language in YES_NO_WORDS:
+        recorded, found = (config.yes_token_id, config.no_token_id), tokenizer.yes_no_token_ids(config.language)
+        if recorded != found:
+            differ = f"the words for yes and no of {config.language!r} at {found} and `model` at {recorded}"
+    if differ:
+        raise ValueError(f"`tokenizer` has {differ}: they do not belong together.")
+    return tokenizer
 
 
 __all__ = ["UniMCZeroShotPipeline", "scores_in_order"]

@@ -1,11 +1,46 @@
-"""Which examples go through the model together: of similar length, as many as keep the processor busy."""
+"""How texts meet the model's limits: a long one in windows, and those of similar length in batches that keep it busy.
+
+`pipeline_unimc` calls `text_windows` where a text does not fit and a `stride` is given, and `token_batches` always.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 TOKENS_PER_BATCH = {"cpu": 4096}  # padding included; more does not help a CPU
 TOKENS_PER_BATCH_ON_ACCELERATOR = 32768
+
+
+def text_windows(
+    text: str, num_excess_tokens: int, stride: int, spans_of: Callable[[str], list[tuple[int, int]]]
+) -> list[str]:
+    """
+    Cut a text into overlapping pieces that fit.
+
+    Args:
+        text: that has `num_excess_tokens` more tokens than fit.
+        stride: least tokens that two neighbours share; the last piece is as long as the others, and shares more.
+        spans_of: gives the (start, end) in characters of every token of a string.
+
+    Raises:
+        ValueError: if there is no room for any of the text, or for `stride` tokens and one more.
+    """
+    spans = spans_of(text)
+    room = len(spans) - num_excess_tokens
+    if room < 1:
+        raise ValueError("`text_pair` does not fit: `stride` cuts the text only, for which there is no room left.")
+    if stride >= room:
+        raise ValueError(f"`stride` must be less than the {room} tokens of text that fit at once, got {stride}.")
+    pieces: list[str] = []
+    start = end = 0
+    while end < len(spans):
+        end = min(start + room, len(spans))
+        # A piece that begins or ends within a word may have more tokens than the text has there.
+        while end > start + 1 and (excess := len(spans_of(text[spans[start][0] : spans[end - 1][1]])) - room) > 0:
+            end = max(end - excess, start + 1)
+        pieces.append(text[spans[start][0] : spans[end - 1][1]])
+        start = max(min(end - stride, len(spans) - room), start + 1)
+    return pieces
 
 
 def token_batches(lengths: Sequence[int], device_type: str, batch_size: int | None = None) -> Iterator[list[int]]:
@@ -32,4 +67,4 @@ def token_batches(lengths: Sequence[int], device_type: str, batch_size: int | No
         yield batch
 
 
-__all__ = ["token_batches"]
+__all__ = ["text_windows", "token_batches"]

@@ -35,7 +35,7 @@ from unimc_hf.pipeline_inputs import RequestBuilder
 # The fields of a row that the pipeline reads, and the columns that its answer becomes.
 FIELDS = ("text", "text_pair", "question", "candidate_labels")
 ANSWER = ("labels", "scores")
-CHECKED = ("candidate_labels", "question", "hypothesis_template", "multi_label")
+CHECKED = ("candidate_labels", "question", "hypothesis_template")
 # What a worker has in hand, and what is done again if it dies; Ray's own 128 MiB would be hours of work.
 BYTES_PER_BLOCK = 256 * 1024
 ROWS_PER_BLOCK = 512

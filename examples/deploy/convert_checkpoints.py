@@ -70,6 +70,8 @@ classify({text!r}, candidate_labels={labels!r})
 
 {order}
 
+The metadata of this card (`library_name`, `pipeline_tag`) is where `pipeline(model="{name}")` finds its task.
+
 Converted by `examples/deploy/convert_checkpoints.py` of `unimc_hf` {version}. It was loaded again and compared with the
 original on {examples} examples with {options} options: no logit differs by more than {difference:.1e}.
 
@@ -161,8 +163,8 @@ def make_card(source: Source, published_as: str, is_order_invariant: bool, **fig
     data = ModelCardData(
         language={"english": "en", "chinese": "zh"}[source.language],
         license=licence,
-        library_name="unimc_hf",
-        pipeline_tag="zero-shot-classification",
+        library_name="transformers",
+        pipeline_tag="unimc-zero-shot",  # what `pipeline(model=...)` takes for the task
         base_model=repo_id,
         tags=["unimc", "multiple-choice", "zero-shot-classification"],
     )

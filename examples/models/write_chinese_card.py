@@ -164,8 +164,8 @@ def main() -> None:
         language=["zh", "en"],
         license="other",
         license_name="research-only",
-        library_name="unimc_hf",
-        pipeline_tag="zero-shot-classification",
+        library_name="transformers",
+        pipeline_tag="unimc-zero-shot",  # what `pipeline(model=...)` takes for the task
         base_model="intfloat/multilingual-e5-small",
         tags=["unimc", "multiple-choice", "zero-shot-classification"],
         model_name=NAME,

@@ -196,8 +196,8 @@ def main() -> None:
     card_data = ModelCardData(
         language="en",
         license="apache-2.0",
-        library_name="unimc_hf",
-        pipeline_tag="zero-shot-classification",
+        library_name="transformers",
+        pipeline_tag="unimc-zero-shot",  # what `pipeline(model=...)` takes for the task
         base_model="sentence-transformers/all-MiniLM-L6-v2",
         tags=["unimc", "multiple-choice", "zero-shot-classification"],
         model_name="unimc-english-22m",

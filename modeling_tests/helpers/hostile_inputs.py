@@ -37,6 +37,7 @@ from hypothesis import strategies as st
 from tiny_models import WORDS, tiny_model, tiny_tokenizer
 
 from unimc_hf import DataCollatorForUniMC, UniMCConfig, UniMCDecisionPipeline, UniMCZeroShotPipeline
+from unimc_hf.pipeline_inputs import ClassificationRequest
 
 ANSWERED = "answered"
 
@@ -57,11 +58,13 @@ def error_kind(error: Exception) -> str:
 
 def check_answer(answer: dict, whole: bool) -> None:
     """One zero-shot answer; `whole`: one of its labels is right, and none was left out."""
-    assert set(answer) <= {"sequence", "labels", "scores", "num_truncated_tokens"}
-    assert len(answer["labels"]) == len(answer["scores"]) == len(set(answer["labels"]))
-    assert all(math.isfinite(score) and 0 <= score <= 1 for score in answer["scores"])
-    assert answer["scores"] == sorted(answer["scores"], reverse=True)
-    if whole:
+    optional = {"groups", "group_scores", "num_truncated_tokens", "num_windows"}
+    assert {"sequence", "labels", "scores"} <= set(answer) <= {"sequence", "labels", "scores"} | optional
+    for names, scores in (("labels", "scores"), ("groups", "group_scores")):
+        assert len(answer.get(names, ())) == len(answer.get(scores, ())) == len(set(answer.get(names, ())))
+        assert all(math.isfinite(score) and 0 <= score <= 1 for score in answer.get(scores, ()))
+        assert list(answer.get(scores, ())) == sorted(answer.get(scores, ()), reverse=True)
+    if whole and len(answer["labels"]) > 1:  # one label alone need not be right
         assert sum(answer["scores"]) == 1 or abs(sum(answer["scores"]) - 1) < 1e-5
 
 
@@ -295,7 +298,7 @@ def check_config(case: dict) -> str:
         config = UniMCConfig(tiny_model("bert").config.text_config, **case)
     except (ValueError, TypeError) as error:
         return error_kind(error)
-    request = mock.Mock(text="sky", labels=("a", "b", "c"))
+    request = ClassificationRequest("sky", labels=("a", "b", "c"), options=("a", "b", "c"))
     for logits in ([[0.0, 0.0]] * 3, [[300.0, -300.0], [-300.0, 300.0], [0.0, 0.0]]):
         outputs = {"request": request, "yes_no_logits": torch.tensor(logits), "num_truncated_tokens": 0}
         with mock.patch.object(classify().model, "config", config):

@@ -78,9 +78,9 @@ plain_menus = st.one_of(
 )
 menus = rarely(plain_menus, ten_thousand, 500)
 described = st.dictionaries(mostly(labels, st.none() | st.integers()), mostly(st.one_of(st.none(), texts)), max_size=4)
-label_arguments = mostly(
-    st.one_of(menus, menus, menus, menus, described, texts, st.lists(menus | described, min_size=1, max_size=3))
-)
+grouped = st.dictionaries(mostly(labels, st.none() | st.integers()), mostly(plain_menus), min_size=1, max_size=3)
+in_lists = st.lists(menus | described | grouped, min_size=1, max_size=3)
+label_arguments = mostly(st.one_of(menus, menus, menus, menus, described, grouped, texts, in_lists))
 
 
 def some_of(**entries: st.SearchStrategy) -> st.SearchStrategy:
@@ -115,6 +115,7 @@ pipeline_arguments = {
     "threshold": mostly(st.one_of(st.none(), st.floats(0, 1)), numbers),
     "top_k": mostly(st.one_of(st.none(), st.integers(1, 4)), numbers),
     "max_length": mostly(st.one_of(st.none(), st.integers(8, 96)), numbers),
+    "stride": mostly(st.one_of(st.none(), st.integers(0, 8)), numbers),
 }
 calls = st.tuples(
     mostly(st.one_of(items, st.lists(items, max_size=4))),

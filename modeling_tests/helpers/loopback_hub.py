@@ -17,6 +17,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import unquote, urlparse
 
+from huggingface_hub import ModelCard
+
 
 class LoopbackHub:
     """Use as a context manager; `url` is what `HF_ENDPOINT` must be, `requests` what was asked, in order."""
@@ -143,7 +145,9 @@ class _Handler(BaseHTTPRequestHandler):
             elif match := re.fullmatch(r"/api/models/([^/]+/[^/]+?)(?:/revision/([^/]+))?", path):
                 commit, files = self.hub.files(match[1], match[2] or "main")
                 siblings = [{"rfilename": name} for name in files]
-                self._answer({"id": match[1], "modelId": match[1], "sha": commit, "siblings": siblings, "tags": []})
+                card = ModelCard(files.get("README.md", b"").decode()).data.to_dict()
+                said = {"pipeline_tag": card.get("pipeline_tag"), "library_name": card.get("library_name"), "tags": []}
+                self._answer({"id": match[1], "modelId": match[1], "sha": commit, "siblings": siblings, **said})
             elif match := re.fullmatch(r"/([^/]+/[^/]+)/resolve/([^/]+)/(.+)", path):
                 commit, files = self.hub.files(match[1], match[2])
                 if match[3] not in files:

@@ -50,8 +50,8 @@ def test_the_command_with_texts_and_with_errors(capsys: pytest.CaptureFixture) -
     assert main(["Stocks fell sharply.", "The home team won.", "--labels", "business", "sports"]) == 0
     _, _, first, second = capsys.readouterr().out.splitlines()
     assert "business 0." in first and "sports 0." in second
-    assert main(["text", "--labels", "one"]) == 2
-    assert "`candidate_labels` has one label" in capsys.readouterr().err
+    assert main(["text", "--labels", "one", "one"]) == 2
+    assert "`candidate_labels` repeats 'one'" in capsys.readouterr().err
     with pytest.raises(SystemExit):
         main(["text without labels"])
 

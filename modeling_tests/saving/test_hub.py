@@ -11,7 +11,7 @@ from loopback_hub import LoopbackHub, run
 from safetensors.torch import load, save
 from tiny_models import tiny_config, tiny_model, tiny_tokenizer
 
-from unimc_hf import UniMCForMultipleChoice, UniMCZeroShotPipeline
+from unimc_hf import DEFAULT_MODEL, UniMCForMultipleChoice, UniMCZeroShotPipeline
 
 TEXTS, LABELS = ["stocks fell sharply", "the team won"], ["sports", "business", "red car"]
 REPOS = ["me/pipeline", "me/parts", "me/saved"]  # one for each way to push
@@ -157,6 +157,19 @@ def test_load_without_the_package(hub: LoopbackHub, tmp_path: Path) -> None:
                 assert [result["sequence"] for result in answer] == texts
             elif way == "model":
                 assert answer[1] == code_of
+
+
+def test_a_pipeline_without_a_task(hub: LoopbackHub, tmp_path: Path) -> None:
+    """The card of the model inside the package names the task; without the package the configuration does."""
+    card = Path(DEFAULT_MODEL, "README.md").read_bytes()
+    hub.repositories["me/tagged"] = dict(hub.repositories[REPOS[0]])
+    hub.add("me/tagged", "README.md", card)
+    trust = {"trust_remote_code": True}
+    calls = [("pipeline", "me/tagged", {}), ("pipeline", "me/tagged", trust)]
+    for answer in load_all(WITH_PACKAGE, hub, tmp_path, calls):
+        check(answer, "pipeline", tiny_model("bert"))
+    for answer in load_all(WITHOUT_PACKAGE, hub, tmp_path, calls[1:]):
+        check(answer, "pipeline", tiny_model("bert"))
 
 
 def test_with_the_package_no_code_of_the_repository_runs(hub: LoopbackHub, tmp_path: Path) -> None:

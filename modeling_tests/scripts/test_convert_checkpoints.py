@@ -193,4 +193,5 @@ def test_from_hub_to_hub(tmp_path: Path) -> None:
     assert pushed == {path.name: path.read_bytes() for path in (tmp_path / "new" / name).iterdir()}
     assert {Path(file).suffix for file in pushed} <= {".safetensors", ".json", ".py", ".md"}
     card = ModelCard(pushed["README.md"].decode())
+    assert (card.data.library_name, card.data.pipeline_tag) == ("transformers", "unimc-zero-shot")
     assert card.data.license == "apache-2.0" and f'model="me/{name}"' in card.text and "a" * 40 in card.text

@@ -78,7 +78,7 @@ print(json.dumps([handler(body) for body in json.loads(sys.argv[2])]))
         ({"inputs": 3}, "`inputs` must be a string"),
         ({"inputs": "sky", "parameters": ["a"]}, "`parameters` must be an object"),
         ({"inputs": "sky", "parameters": {"batch_size": 9}}, "got batch_size"),
-        ({"inputs": "sky", "parameters": {"candidate_labels": ["a"]}}, "has one label"),
+        ({"inputs": "sky", "parameters": {"candidate_labels": ["a", "a"]}}, "repeats 'a'"),
         ({"inputs": ["sky", None], "parameters": {"candidate_labels": LABELS}}, "must be a string, got NoneType"),
         ({"inputs": ["sky"] * 257, "parameters": {"candidate_labels": LABELS}}, "257 texts.*at most 256"),
         ({"inputs": [DECISION] * 300}, "300 texts or questions"),
@@ -150,8 +150,8 @@ def test_no_answer_is_lost_or_mixed_up_under_load(port: int, log: Path) -> None:
         texts = [" ".join(rng.choices(WORDS, k=rng.randint(1, 20))) for _ in range(rng.randint(1, 3))]
         labels = rng.sample(WORDS, k=rng.randint(2, 6))
         if i % 10 == 9:  # a request that fails does not disturb the others
-            bodies.append({"inputs": texts, "parameters": {"candidate_labels": labels[:1]}})
-            expected.append(f"has one label, '{labels[0]}'")
+            bodies.append({"inputs": texts, "parameters": {"candidate_labels": labels[:1] * 2}})
+            expected.append(f"repeats '{labels[0]}'")
         else:
             bodies.append({"inputs": texts, "parameters": {"candidate_labels": labels}})
             expected.append(classify(texts, candidate_labels=labels))

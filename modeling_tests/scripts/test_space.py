@@ -90,7 +90,6 @@ def test_answers_and_messages(url: str) -> None:
         "4001 characters": ("x" * 4001, "a\nb", "", False),
         "51 labels": ("x", "\n".join(map(str, range(51))), "", False),
         "more than 200 characters": ("x", "a\n" + "b" * 201, "", False),
-        "has one label": ("x", "a", "", False),
         "repeats &#x27;a&#x27;": ("x", "a\na", "", False),
         "is empty": ("x", "", "", True),
     }

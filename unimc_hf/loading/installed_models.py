@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from transformers.utils import logging as transformers_logging
+
+from ..modeling_unimc import UniMCForMultipleChoice
 from ..pipeline_unimc import UniMCZeroShotPipeline
 
 DEFAULT_MODEL = str(Path(__file__).parent.parent / "default_model")
@@ -42,12 +49,49 @@ def model_of_language(model: Any, language: str) -> Any:
     """
     if model.config.name_or_path != DEFAULT_MODEL:
         return _of_remote_code(model, language)
-    loaded: Any = type(model).from_pretrained(
-        find_model(language), dtype="auto" if model.dtype_is_auto else model.dtype
-    )
+    with _without_progress_bar():
+        loaded: Any = type(model).from_pretrained(
+            find_model(language), dtype="auto" if model.dtype_is_auto else model.dtype
+        )
     return loaded.to(model.device)
+
+
+class PipelineModel:
+    """What `pipeline` loads models with: `UniMCForMultipleChoice`, silently where it is the one inside the package."""
+
+    @classmethod
+    def from_pretrained(cls, name: str | os.PathLike, *args: Any, **kwargs: Any) -> UniMCForMultipleChoice:
+        """As [`UniMCForMultipleChoice.from_pretrained`]."""
+        if name != DEFAULT_MODEL:
+            return UniMCForMultipleChoice.from_pretrained(name, *args, **kwargs)
+        with _without_progress_bar():
+            return UniMCForMultipleChoice.from_pretrained(name, *args, **kwargs)
+
+
+@contextmanager
+def _without_progress_bar() -> Iterator[None]:
+    """For a file of this computer that is read in a moment."""
+    # Not `disable_progress_bar`, which is for downloads too: enabling those again may be against their user's will.
+    was_active = transformers_logging.is_progress_bar_enabled()
+    transformers_logging._tqdm_active = False
+    try:
+        yield
+    finally:
+        transformers_logging._tqdm_active = was_active
+
+
+def accept_default_model() -> None:
+    """Drop the one warning of `pipeline` that the model inside the package was taken, because none was named.
+
+    It is there for models that change on the Hub; this one changes with the package's version only.
+    """
+
+    def is_other(record: logging.LogRecord) -> bool:
+        return f"defaulted to {DEFAULT_MODEL} " not in record.getMessage()
+
+    logging.getLogger("transformers.pipelines").addFilter(is_other)
 
 
 _of_remote_code = UniMCZeroShotPipeline.model_of_language  # which knows no installed model, and says so
 
-__all__ = ["DEFAULT_MODEL", "find_model", "model_of_language"]
+__all__ = ["DEFAULT_MODEL", "PipelineModel", "accept_default_model", "find_model", "model_of_language"]
