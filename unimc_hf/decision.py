@@ -24,7 +24,7 @@ try:
     from transformers.decision import DecisionConfig
     from transformers.decision.modeling_utils import DecisionMixin
 except ImportError:  # before 5.23: the pipeline below works, `UniMCForDecision` has nobody who asks for it
-    DecisionConfig = DecisionMixin = object
+    DecisionConfig = DecisionMixin = object  # type: ignore[misc,assignment]
 
 
 class UniMCDecisionPipeline(UniMCZeroShotPipeline):

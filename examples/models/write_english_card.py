@@ -74,7 +74,8 @@ rarest {least:.2f} times. By kind:
 The config holds a temperature of {softmax_temperature} for the softmax over the options, and for single options
 (`multi_label=True`) the score `sigmoid({sigmoid_scale} (yes - no) {sigmoid_bias:+})`, fitted on the written tasks for
 development by `examples/evaluate/calibrate.py`. The pipeline applies them; `calibrated=False` gives the scores as
-trained. Expected calibration error, mean over the tasks, each scored by a calibration that was fitted on the other half of the tasks:
+trained. Expected calibration error, mean over the tasks, each scored by a calibration that was fitted on the other half
+of the tasks:
 
 {calibration}
 
