@@ -14,7 +14,7 @@ def load_backbone(folder: str, config: dict[str, Any]) -> tuple[UniMCForMultiple
     """The backbone as a UniMC model. Where it has no MLM head, the new one starts close to the identity."""
     tokenizer = UniMCTokenizer.from_pretrained(folder)
     yes_token_id, no_token_id = tokenizer.yes_no_token_ids(config["language"])
-    model, info = UniMCForMultipleChoice.from_pretrained(
+    loaded: Any = UniMCForMultipleChoice.from_pretrained(  # a pair, with the loading info
         folder,
         yes_token_id=yes_token_id,
         no_token_id=no_token_id,
@@ -25,6 +25,7 @@ def load_backbone(folder: str, config: dict[str, Any]) -> tuple[UniMCForMultiple
         output_loading_info=True,
         dtype=torch.float32,
     )
+    model, info = loaded
     if any("transform.dense.weight" in key for key in info["missing_keys"]):
         dense = model.cls.predictions.transform.dense
         with torch.no_grad():
