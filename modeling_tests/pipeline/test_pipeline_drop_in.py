@@ -6,6 +6,8 @@ import sys
 
 import numpy as np
 import pytest
+import tiny_models
+from places import ROOT
 from tiny_models import tiny_model, tiny_tokenizer
 
 from unimc_hf import UniMCZeroShotPipeline
@@ -136,8 +138,7 @@ from unimc_hf import UniMCZeroShotPipeline
 classify = UniMCZeroShotPipeline(tiny_model("deberta-v2"), tiny_tokenizer(), device="cpu")
 print(classify({"sky", "red car", "stocks fell"}, {"sports", "business", "music", "film"}))
 """
-    here = os.path.dirname(__file__)
-    path = os.pathsep.join([here, os.path.dirname(here), os.environ.get("PYTHONPATH", "")])
+    path = os.pathsep.join([os.path.dirname(tiny_models.__file__), str(ROOT), os.environ.get("PYTHONPATH", "")])
     answers = {
         subprocess.run(
             [sys.executable, "-c", program], capture_output=True, text=True, timeout=300, check=True,

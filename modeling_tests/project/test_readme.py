@@ -125,6 +125,15 @@ def test_the_evaluation_table_is_that_of_the_committed_figures() -> None:
             assert f"{data_set['accuracy']:.3f}" in README
 
 
+def test_the_figures_of_the_written_tasks_are_those_committed() -> None:
+    figures = json.loads((EXAMPLES / "models" / "english" / "tasks_evaluation.json").read_text(encoding="utf-8"))
+    own, none, other, cosine = (figures["macro_f1"][way] for way in ("own", "none", "other", "cosine of text"))
+    said = " ".join(README.split())
+    assert f"On {figures['tasks']} [written tasks]" in said
+    assert f"{own:.3f} asked by their own questions, {none:.3f} by none and {other:.3f} by one about" in said
+    assert f"the cosine reaches {cosine:.3f}" in said
+
+
 def test_the_speed_table_is_that_of_the_committed_figures() -> None:
     figures = json.loads((EXAMPLES / "benchmark" / "results" / "speed.json").read_text(encoding="utf-8"))
     speeds = figures["sizes"]["minilm"]["labels"]

@@ -20,8 +20,8 @@ from transformers import (
     AutoModelForMultipleChoice,
     AutoTokenizer,
     BertTokenizer,
-    MPNetConfig,
-    MPNetForMaskedLM,
+    ConvBertConfig,
+    ConvBertForMaskedLM,
     pipeline,
 )
 
@@ -207,12 +207,14 @@ def test_a_language_that_cannot_be_told_raises(tmp_path: Path) -> None:
 
 
 def test_an_unsupported_family_is_refused_by_name(tmp_path: Path) -> None:
-    config = MPNetConfig(vocab_size=60, hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=8)
-    MPNetForMaskedLM(config).save_pretrained(tmp_path)
+    config = ConvBertConfig(
+        vocab_size=60, hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=8
+    )
+    ConvBertForMaskedLM(config).save_pretrained(tmp_path)
     tiny_tokenizer().save_pretrained(tmp_path)
-    with pytest.raises(ValueError, match="'mpnet', which UniMC does not support"):
+    with pytest.raises(ValueError, match="'convbert', which UniMC does not support"):
         UniMCForMultipleChoice.from_pretrained(tmp_path)
-    with pytest.raises(ValueError, match="'mpnet', which UniMC does not support"):
+    with pytest.raises(ValueError, match="'convbert', which UniMC does not support"):
         pipeline("unimc-zero-shot", model=str(tmp_path), tokenizer=tiny_tokenizer(), language="english")
 
 
