@@ -26,7 +26,7 @@ import unimc_hf
 from unimc_hf.evaluation.written_tasks import read_written_tasks
 from unimc_hf.training.recipes import read_recipe
 
-WRITTEN = Path(__file__).parents[1] / "written_tasks" / "english" / "train"
+WRITTEN = Path(__file__).resolve().parents[1] / "written_tasks" / "english" / "train"
 WAYS = {
     "own": "its own question",
     "none": "no question",
