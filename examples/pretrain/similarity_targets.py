@@ -45,9 +45,14 @@ class SimilarityTeacher:
         self.temperature = temperature
         self.prefix = prefix
         self.centred = centred
+        self._rows: dict[str, torch.Tensor] = {}
 
     def embed(self, texts: Sequence[str]) -> torch.Tensor:
-        return embed(self.model, self.tokenizer, [self.prefix + text for text in texts])
+        """Rows of length 1; every distinct string is embedded once, however many menus and rows share it."""
+        prefixed = [self.prefix + text for text in texts]
+        if new := [text for text in dict.fromkeys(prefixed) if text not in self._rows]:
+            self._rows.update(zip(new, embed(self.model, self.tokenizer, new)))
+        return torch.stack([self._rows[text] for text in prefixed])
 
     def cosines(self, text_rows: torch.Tensor, phrase_rows: torch.Tensor, mean_text: torch.Tensor) -> torch.Tensor:
         """Of every text with every phrase, `(len(text_rows), len(phrase_rows))`; `mean_text` is what to centre by."""
