@@ -227,13 +227,12 @@ class UniMCForMultipleChoice(PreTrainedModel):
             attention_mask = torch.ones_like(option_ids)
 
         backbone, head = self.get_backbone(), self.get_masked_lm_head()
-        outputs = encode(
-            backbone, input_ids, attention_mask, token_type_ids, option_ids, option_positions, inputs_embeds, **kwargs
+        structure = (attention_mask, token_type_ids, option_ids, option_positions)
+        states, outputs = encode(
+            backbone, input_ids, *structure, inputs_embeds, only_options=mlm_target_ids is None, **kwargs
         )
-        hidden_states = outputs.last_hidden_state
         has_option = option_positions > 0
-        at_options = option_positions.unsqueeze(-1).expand(-1, -1, hidden_states.shape[-1])
-        features = head.transform(hidden_states.gather(1, at_options))
+        features = head.transform(states)
         yes_no_logits = head.decode(features, yes_no_token_ids)
         logits = yes_no_logits[..., 0].masked_fill(~has_option, torch.finfo(yes_no_logits.dtype).min)
 
@@ -241,9 +240,11 @@ class UniMCForMultipleChoice(PreTrainedModel):
         if has_target:
             op_loss = option_prediction_loss(logits, yes_no_logits, labels, option_targets, has_option)
         if has_target or mlm_target_ids is not None:
-            states = (hidden_states, features, yes_no_logits)
+            hidden_states = None if outputs is None else outputs.last_hidden_state
             targets = (labels, option_targets, mlm_target_ids)
-            mlm_loss = masked_language_modeling_loss(self.config, head, *states, has_option, *targets)
+            mlm_loss = masked_language_modeling_loss(
+                self.config, head, hidden_states, features, yes_no_logits, has_option, *targets
+            )
             loss = mlm_loss if op_loss is None else mlm_loss + op_loss
         return UniMCOutput(
             loss=loss,
@@ -251,8 +252,8 @@ class UniMCForMultipleChoice(PreTrainedModel):
             yes_no_logits=yes_no_logits,
             op_loss=op_loss,
             mlm_loss=mlm_loss,
-            hidden_states=outputs.hidden_states,
-            attentions=outputs.attentions,
+            hidden_states=getattr(outputs, "hidden_states", None),
+            attentions=getattr(outputs, "attentions", None),
         )
 
     def _yes_no_token_ids(self) -> list[int]:

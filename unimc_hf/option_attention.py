@@ -97,7 +97,8 @@ def unimc_attention(
     """An attention function of transformers, which returns `(batch_size, sequence_length, num_heads, head_dim)`.
 
     Args:
-        query, key, value: of shape `(batch_size, num_heads, sequence_length, head_dim)`.
+        query, key, value: of shape `(batch_size, num_heads, sequence_length, head_dim)`; with `option_blocks`, `query`
+            may be that of the options' `[MASK]` tokens alone, of shape `(batch_size, num_heads, num_choices, head_dim)`.
         attention_mask: additive; `(batch_size, 1, sequence_length, sequence_length)` of who sees whom, or with
             `option_blocks` `(batch_size, 1, 1, sequence_length)` of padding.
         scaling: factor of the scores, `head_dim ** -0.5` if not given.
@@ -115,27 +116,33 @@ def _by_blocks(
     query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, dropout: float, scale: float, blocks: OptionBlocks
 ) -> Tensor:
     scaled_query = query * scale
-    text_query, text_key, text_value = (_take(states, blocks.text_index) for states in (query, key, value))
-    outputs = [F.scaled_dot_product_attention(text_query, key, value, mask, dropout, scale=scale)]
+    text_key, text_value = _take(key, blocks.text_index), _take(value, blocks.text_index)
     text_bias = additive_mask(blocks.text_mask, query.dtype)
     size, num_choices, block_length = blocks.block_index.shape
+    only_masks, outputs = query.shape[2] < key.shape[2], []
+    if not only_masks:
+        text_query = _take(query, blocks.text_index)
+        outputs.append(F.scaled_dot_product_attention(text_query, key, value, mask, dropout, scale=scale))
     row = query.shape[0] * query.shape[1] * block_length * (block_length + text_bias.shape[1])
     step = max(1, SCORES_AT_ONCE // row)
     for start in range(0, num_choices, step):
         index, is_token = blocks.block_index[:, start : start + step], blocks.block_mask[:, start : start + step]
         in_blocks = (size, query.shape[1], index.shape[1], block_length, query.shape[3])
-        block_query, block_key, block_value = (
-            _take(states, index.flatten(1)).view(in_blocks) for states in (scaled_query, key, value)
-        )
+        block_key, block_value = (_take(states, index.flatten(1)).view(in_blocks) for states in (key, value))
+        if only_masks:
+            block_query = scaled_query[:, :, start : start + step].unsqueeze(3)
+        else:
+            block_query = _take(scaled_query, index.flatten(1)).view(in_blocks)
         own_bias = additive_mask(is_token, query.dtype)[:, None, :, None]
         own_scores = block_query @ block_key.transpose(-1, -2) + own_bias
         text_scores = block_query.flatten(2, 3) @ text_key.transpose(-1, -2) + text_bias[:, None, None]
         scores = torch.cat([own_scores.flatten(2, 3), text_scores], dim=-1)
         weights = F.dropout(scores.softmax(-1), dropout)
         own_weights, text_weights = weights.split([block_length, text_bias.shape[1]], dim=-1)
-        own_output = own_weights.unflatten(2, in_blocks[2:4]) @ block_value
+        own_output = own_weights.unflatten(2, block_query.shape[2:4]) @ block_value
         outputs.append(text_weights @ text_value + own_output.flatten(2, 3))
-    return _take(torch.cat(outputs, dim=2), blocks.slots)
+    output = torch.cat(outputs, dim=2)
+    return output if only_masks else _take(output, blocks.slots)
 
 
 def _take(states: Tensor, index: Tensor) -> Tensor:

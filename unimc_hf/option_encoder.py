@@ -2,7 +2,8 @@
 
 Between `option_structure` and `modeling_unimc`. Most families take one mask and position ids; ModernBERT takes a mask
 for each of its two kinds of layers, MPNet's bias of relative positions comes with the mask, and DeBERTa-v2, whose
-`forward` takes no mask per pair of tokens, is run in stages.
+`forward` takes no mask per pair of tokens, is run in stages. So are encoders of BERT's layers, because only the states
+at the options are read: of the last layer's tokens nothing is needed but keys and values.
 """
 
 from __future__ import annotations
@@ -11,10 +12,15 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from .option_attention import NAME as UNIMC_ATTENTION
 from .option_attention import option_blocks_if_cheaper
-from .option_structure import additive_mask, build_attention_mask, build_position_ids
+from .option_structure import additive_mask, at_positions, build_attention_mask, build_position_ids
+
+BERT_LAYERS = ("bert", "electra", "ernie", "roberta", "xlm-roberta")
+# What a caller may ask of every layer, so that all of them are run as a whole.
+OF_EVERY_LAYER = ("output_hidden_states", "output_attentions")
 
 
 def encode(
@@ -25,10 +31,16 @@ def encode(
     option_ids: Tensor,
     option_positions: Tensor,
     inputs_embeds: Tensor | None,
+    only_options: bool,
     **kwargs: Any,
-) -> Any:
-    """The output of the encoder `backbone`; arguments as in [`UniMCForMultipleChoice.forward`], others are its own."""
+) -> tuple[Tensor, Any]:
+    """The states of the encoder `backbone` at the options, `(batch_size, num_choices, hidden_size)`, and its output.
+
+    Arguments are those of [`UniMCForMultipleChoice.forward`], others are the encoder's own. With `only_options` nobody
+    will read states elsewhere: then the output may be `None`.
+    """
     config = backbone.config
+    kwargs = {**kwargs, **{name: getattr(config, name) for name in OF_EVERY_LAYER if kwargs.get(name) is None}}
     position_ids = build_position_ids(option_ids, option_positions, attention_mask)
     if token_type_ids is None:
         # The closing `[SEP]` is the token at the position after the longest option.
@@ -43,10 +55,10 @@ def encode(
         inputs["position_ids"] = position_ids.clamp(max=config.max_position_embeddings - 1)
         # Its own `forward` gives both stages one mask. Padding is zeroed in the embeddings, so that a score does not
         # depend on batch mates; the reference let it through.
-        asked = ("output_hidden_states", "output_attentions")
-        outputs = {name: getattr(config, name) if kwargs.get(name) is None else kwargs[name] for name in asked}
         mask = build_attention_mask(option_ids, attention_mask, torch.bool).squeeze(1)
-        return backbone.encoder(backbone.embeddings(mask=attention_mask, **inputs), mask, **outputs)
+        asked = {name: kwargs[name] for name in OF_EVERY_LAYER}
+        outputs = backbone.encoder(backbone.embeddings(mask=attention_mask, **inputs), mask, **asked)
+        return at_positions(outputs.last_hidden_state, option_positions), outputs
 
     # SDPA leaves its fast path when the mask is of another dtype than the activations.
     dtype = backbone.dtype if inputs_embeds is None else inputs_embeds.dtype
@@ -76,7 +88,48 @@ def encode(
         else:
             inputs["attention_mask"] = additive_mask(attention_mask.bool()[:, None, None], dtype)
             inputs["option_blocks"] = blocks
-    return backbone(**inputs, **{**kwargs, "return_dict": True})
+        if only_options and not any(kwargs.values()) and _has_bert_layers(backbone):
+            return _states_at_options(backbone, option_positions, **inputs), None
+    outputs = backbone(**inputs, **{**kwargs, "return_dict": True})
+    return at_positions(outputs.last_hidden_state, option_positions), outputs
+
+
+def _has_bert_layers(backbone: Any) -> bool:
+    """Whether the encoder may be run in stages: nothing hangs on modules that would not be called as a whole then."""
+    if backbone.config.model_type not in BERT_LAYERS or backbone.config._attn_implementation == "eager":
+        return False
+    last = backbone.encoder.layer[-1]
+    passed_by = (backbone, backbone.encoder, last, last.attention, last.attention.self)
+    return not any(part._forward_hooks or part._forward_pre_hooks or hasattr(part, "_hf_hook") for part in passed_by)
+
+
+def _states_at_options(
+    backbone: Any, option_positions: Tensor, attention_mask: Tensor, option_blocks: Any = None, **inputs: Any
+) -> Tensor:
+    """All of the layers but the last one; of this, keys and values of every token, and the rest for the options."""
+    hidden_states = backbone.embeddings(**inputs)
+    if hasattr(backbone, "embeddings_project"):  # ELECTRA's embeddings may be smaller
+        hidden_states = backbone.embeddings_project(hidden_states)
+    blocks = {} if option_blocks is None else {"option_blocks": option_blocks}
+    *layers, last = backbone.encoder.layer
+    for layer in layers:
+        hidden_states = layer(hidden_states, attention_mask, **blocks)
+    if option_blocks is None:
+        attention_mask = at_positions(attention_mask.squeeze(1), option_positions).unsqueeze(1)
+    at_options, attention = at_positions(hidden_states, option_positions), last.attention.self
+    query, key, value = (
+        linear(states).unflatten(-1, (-1, attention.attention_head_size)).transpose(1, 2)
+        for linear, states in (
+            (attention.query, at_options),
+            (attention.key, hidden_states),
+            (attention.value, hidden_states),
+        )
+    )
+    dropout = attention.dropout.p if attention.training else 0.0
+    attend = ALL_ATTENTION_FUNCTIONS[backbone.config._attn_implementation]
+    context, _ = attend(attention, query, key, value, attention_mask, dropout=dropout, **blocks)
+    attended = last.attention.output(context.flatten(2), at_options)
+    return last.output(last.intermediate(attended), attended)
 
 
 def _mpnet_mask(encoder: Any, allowed: Tensor, position_ids: Tensor, dtype: torch.dtype) -> Tensor:

@@ -77,7 +77,7 @@ def option_prediction_loss(
 def masked_language_modeling_loss(
     config: Any,
     head: MaskedLMHead,
-    hidden_states: Tensor,
+    hidden_states: Tensor | None,
     features: Tensor,
     yes_no_logits: Tensor,
     has_option: Tensor,
@@ -89,13 +89,13 @@ def masked_language_modeling_loss(
 
     Args:
         config: says over what O-MLM normalises, the vocabulary or the two words.
-        hidden_states: of the encoder, `(batch_size, sequence_length, hidden_size)`.
+        hidden_states: of the encoder, `(batch_size, sequence_length, hidden_size)`; only MLM needs them.
         features: of the options, transformed by the head, `(batch_size, num_choices, embedding_size)`.
         yes_no_logits, has_option, labels, option_targets: as in [`option_prediction_loss`].
         mlm_target_ids: as in [`UniMCForMultipleChoice.forward`].
     """
-    total = hidden_states.new_zeros((), dtype=torch.float32)
-    count = hidden_states.new_zeros((), dtype=torch.float32)
+    total = features.new_zeros((), dtype=torch.float32)
+    count = features.new_zeros((), dtype=torch.float32)
     if labels is not None or option_targets is not None:
         right, labelled = _right_options(labels, option_targets, has_option)
         right = right[labelled]

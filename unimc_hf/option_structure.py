@@ -134,6 +134,11 @@ def build_attention_mask(
     return additive_mask(allowed.unsqueeze(1), dtype)
 
 
+def at_positions(states: Tensor, positions: Tensor) -> Tensor:
+    """Rows `positions` `(batch_size, n)` of `states` `(batch_size, sequence_length, size)`."""
+    return states.gather(1, positions.unsqueeze(-1).expand(-1, -1, states.shape[-1]))
+
+
 def additive_mask(allowed: Tensor, dtype: torch.dtype) -> Tensor:
     """0 where `allowed` is True and `finfo.min` where not; for `torch.bool`, `allowed` itself."""
     if dtype == torch.bool:

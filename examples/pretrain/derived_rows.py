@@ -1,8 +1,8 @@
-"""Rows of tasks that few free Chinese sources have, made from rows of other tasks: keywords, and what a pronoun means.
+"""Rows of tasks that few free Chinese sources have, made from rows of other tasks: keywords, pronouns, idioms.
 
 `keyword_rows`: the words of a title are keywords of its abstract; the frequent words of the abstract that are not in
 the title are not. `pronoun_rows`: English rows that say who a pronoun means, asked as FewCLUE asks, one row for each of
-the two names. No row of a benchmark is used.
+the two names. `idiom_rows`: idioms of four characters, blanked where they stand in texts. No row of a benchmark is used.
 """
 
 from __future__ import annotations
@@ -11,10 +11,11 @@ import math
 import random
 import re
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from unimc_hf.evaluation.jsonl_examples import Example
+from unimc_hf.evaluation.task_templates import BLANK
 
 KEYWORD_WORDINGS = [
     ("可以使用{}概括摘要", "不能使用{}概括摘要"),
@@ -28,6 +29,7 @@ PRONOUN_WORDINGS = [
     ("{pronoun}指的是{name}", "{pronoun}指的不是{name}"),
     ("“{pronoun}”就是“{name}”", "“{pronoun}”不是“{name}”"),
 ]
+IDIOM_QUESTION = "文中下划线处应填入哪个成语？"
 # What stands between the terms of a title.
 _BETWEEN_TERMS = re.compile(
     r"[^\w]|基于|关于|及其|以及|研究|分析|应用|进展|探讨|影响|浅析|浅谈|方法|作用|为例|一种|一例|试论|试验|设计|实现"
@@ -104,6 +106,29 @@ def pronoun_rows(rows: Sequence[Example], count: int, rng: random.Random) -> lis
     return made
 
 
+def idiom_rows(
+    rows: Sequence[Example], count: int, rng: random.Random, idioms: Iterable[str], num_choices: int = 7
+) -> list[Example]:
+    """At most `count` rows of which idiom fits a blank, each around another place where one of `idioms` stands.
+
+    Wrong options are other idioms, whatever they mean, so that a few of them may fit too.
+    """
+    known = list(dict.fromkeys(idiom for idiom in idioms if len(idiom) == 4))
+    taken = set(known)
+    texts = dict.fromkeys(text for row in rows for text in (row["text"], row["text_pair"], *row["options"]))
+    places = [(text, i) for text in texts for i in range(len(text) - 3) if text[i : i + 4] in taken]
+    made: list[Example] = []
+    for text, i in rng.sample(places, min(count, len(places))):
+        right = text[i : i + 4]
+        before, after = rng.randint(10, 110), rng.randint(10, 110)
+        blanked = text[max(0, i - before) : i] + BLANK + text[i + 4 : i + 4 + after]
+        options = rng.sample([idiom for idiom in known if idiom != right], num_choices - 1) + [right]
+        rng.shuffle(options)
+        row = _row(blanked, options, options.index(right), "cloze", "derived_idioms")
+        made.append({**row, "question": IDIOM_QUESTION})
+    return made
+
+
 def _row(text: str, options: list[str], label: int, task: str, source: str) -> Example:
     return {
         "text": text, "text_pair": "", "question": "", "options": options, "label": label, "task": task,
@@ -112,19 +137,26 @@ def _row(text: str, options: list[str], label: int, task: str, source: str) -> E
 
 
 def derive(parts: dict[str, dict[str, Any]], read: Callable[[str], list[Example]], seed: int) -> list[Example]:
-    """The rows that a recipe's `derived` part asks for: `{kind: {"from": source, "rows": how many}}`.
+    """The rows that a recipe's `derived` part asks for: `{kind: {"from": source or sources, "rows": how many}}`.
 
     Args:
-        parts: the kinds are `keywords` and `pronouns`.
+        parts: the kinds are `keywords`, `pronouns` and `idioms`; the last also names the source whose options are
+            the idioms, `words_of`.
         read: gives the rows of a source.
         seed: of the draw.
     """
-    makers = {"keywords": keyword_rows, "pronouns": pronoun_rows}
-    return [
-        row
-        for kind, part in parts.items()
-        for row in makers[kind](read(part["from"]), part["rows"], random.Random(f"{seed}-{kind}"))
-    ]
+    makers: dict[str, Callable[..., list[Example]]] = {
+        "keywords": keyword_rows,
+        "pronouns": pronoun_rows,
+        "idioms": idiom_rows,
+    }
+    made: list[Example] = []
+    for kind, part in parts.items():
+        sources = [part["from"]] if isinstance(part["from"], str) else part["from"]
+        rows = [row for source in sources for row in read(source)]
+        words = [[option for row in read(part["words_of"]) for option in row["options"]]] if "words_of" in part else []
+        made += makers[kind](rows, part["rows"], random.Random(f"{seed}-{kind}"), *words)
+    return made
 
 
-__all__ = ["derive", "keyword_rows", "pronoun_rows", "terms_of_title"]
+__all__ = ["derive", "idiom_rows", "keyword_rows", "pronoun_rows", "terms_of_title"]

@@ -19,7 +19,7 @@ from rewording import WORDINGS, Rewording, read_statement, sharing_no_word
 from sentiment_grammar import make_opinions
 from similarity_targets import SimilarityTeacher
 from text_overlap import without_texts_of
-from written_rewording import GENERAL_QUESTIONS, WrittenRewording
+from written_rewording import WrittenRewording, by_language, language_of
 
 from unimc_hf.evaluation.jsonl_examples import Example, read_jsonl
 from unimc_hf.evaluation.written_tasks import plain_examples, read_written_tasks
@@ -132,20 +132,29 @@ def _with_written_tasks(
     mixture: list[Example], config: dict[str, Any], teacher: SimilarityTeacher, folders: Sequence[str | Path]
 ) -> list[Example]:
     """Rows of the written tasks beside the mixture, of which some are asked by their questions; and soft targets
-    for their texts over menus of their labels."""
+    for their texts over menus of their labels. Every language by itself."""
     part, rng = config["written"], random.Random(f"{config['seed']}-written")
-    rewording = WrittenRewording(read_written_tasks(folders), part, teacher)
-    misled = [
-        e["task"] in ("topic", "intent", "emotion") and e["label"] != -100 and rng.random() < part["mislead"]
-        for e in mixture
-    ]
-    rewording.lures.prepare(e["text"] for e, chosen in zip(mixture, misled) if chosen)
-    mixture = [rewording.mislead(e, rng) if chosen else e for e, chosen in zip(mixture, misled)]
-    mixture += rewording.examples(rng)
-    texts = [row.text for task in rewording.tasks for row in task.rows if len(row.text) > 15]
-    texts = [rng.choice(texts) for _ in range(part["soft_rows"])]
-    questions = ["", "", *GENERAL_QUESTIONS[:2]]
-    return mixture + teacher.unlabelled_examples(texts, rewording.phrases, questions, part["soft_choices"], rng)
+    tasks = by_language(read_written_tasks(folders))
+    total = sum(len(own) for own in tasks.values())
+    languages = [language_of(e["text"]) for e in mixture]
+    for language, own in tasks.items():
+        rewording = WrittenRewording(own, part, teacher, language)
+        misled = [
+            e["task"] in ("topic", "intent", "emotion") and e["label"] != -100 and rng.random() < part["mislead"]
+            for e in mixture
+        ]
+        misled = [chosen and other == language for chosen, other in zip(misled, languages)]
+        rewording.lures.prepare(e["text"] for e, chosen in zip(mixture, misled) if chosen)
+        mixture = [rewording.mislead(e, rng) if chosen else e for e, chosen in zip(mixture, misled)]
+        mixture += rewording.examples(rng)
+        languages += [language] * (len(mixture) - len(languages))
+        texts = [row.text for task in own for row in task.rows if len(row.text.encode()) > 15]
+        texts = [rng.choice(texts) for _ in range(round(part["soft_rows"] * len(own) / total))]
+        questions = ["", "", *WORDINGS[language].GENERAL_QUESTIONS[:2]]
+        soft = teacher.unlabelled_examples(texts, rewording.phrases, questions, part["soft_choices"], rng)
+        mixture += soft
+        languages += [""] * len(soft)
+    return mixture
 
 
 def held_out(

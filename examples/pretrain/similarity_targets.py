@@ -25,6 +25,7 @@ from transformers import AutoModel, AutoTokenizer
 
 from unimc_hf.evaluation.classifiers import embed
 from unimc_hf.evaluation.jsonl_examples import Example, read_jsonl
+from unimc_hf.pipeline_unimc import is_fast_in_bfloat16
 
 
 class SimilarityTeacher:
@@ -32,14 +33,15 @@ class SimilarityTeacher:
     Makes soft targets from cosines.
 
     Args:
-        folder: of an embedding model; it runs in bfloat16.
+        folder: of an embedding model; it runs in bfloat16 where the processor multiplies that in hardware.
         temperature: divides the cosines before the softmax.
         prefix: what the embedding model expects before every text, e.g. `"query: "`.
         centred: whether a phrase's mean cosine over all texts is taken off, so that no phrase is close to everything.
     """
 
     def __init__(self, folder: str | Path, temperature: float = 0.05, prefix: str = "", centred: bool = False) -> None:
-        model = AutoModel.from_pretrained(folder, dtype=torch.bfloat16).eval()
+        dtype = torch.bfloat16 if is_fast_in_bfloat16(torch.device("cpu")) else torch.float32
+        model = AutoModel.from_pretrained(folder, dtype=dtype).eval()
         self.model = model.get_backbone() if hasattr(model, "get_backbone") else model  # of a UniMC model, its encoder
         self.tokenizer = AutoTokenizer.from_pretrained(folder)
         self.temperature = temperature

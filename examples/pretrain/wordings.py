@@ -128,20 +128,55 @@ NLI_WORDS = [
     ("true", "false", "unknown", "not known to be true"),
     ("it follows", "it is contradicted", "it cannot be told", "it does not follow"),
     ("the second text follows from the first", "the texts contradict each other", "neither", "it does not follow"),
+    ("supported", "refuted", "not enough information", "not supported"),
+    ("correct", "incorrect", "inconclusive", "not shown to be correct"),
+    ("definitely true", "definitely false", "might be true", "not certainly true"),
+    ("always", "never", "sometimes", "not always"),
+    ("the first implies the second", "the first rules the second out", "the first leaves it open", "it is not implied"),
+    ("agrees", "disagrees", "unrelated or undecided", "does not agree"),
+    ("confirmed", "denied", "not mentioned", "not confirmed"),
+    ("guaranteed", "impossible", "possible", "not guaranteed"),
+    ("The statement is true.", "The statement is false.", "It is unclear.", "The statement need not be true."),
+    ("certain", "excluded", "undetermined", "not certain"),
 ]
 NLI_QUESTIONS = [
     "",
     "Does the second text follow from the first?",
     "What is the relation between the two texts?",
     "Given the first text, is the second one true?",
+    "What can be said of the second text if the first is true?",
+    "Is the statement true, false or undecided?",
+    "Premise and hypothesis: how do they relate?",
+    "Does the text support the claim?",
 ]
-HYPOTHESIS_QUESTIONS = ["Is this true?", "Can we infer this?", ""]
+HYPOTHESIS_QUESTIONS = ["Is this true?", "Can we infer this?", "", "True or false?", "Does this follow?"]
 FIND_ENTAILED_QUESTIONS = ["", "Which statement follows from the text?", "What can we infer from the text?"]
 INFER, NOT_INFER, HARD_TO_INFER = (
     "we can infer that ",
     "we can not infer that ",
     "it is difficult for us to infer that ",
 )
+# Of any task, and of one label whether it fits.
+GENERAL_QUESTIONS = [
+    "Which option fits the text best?",
+    "Classify the text.",
+    "What describes this text?",
+    "Which label is right?",
+    "Choose the best category.",
+    "Which of these is it?",
+    "What is this?",
+    "Which class does the example belong to?",
+    "Pick the right answer.",
+]
+FITS_QUESTIONS = ["Is it this: {}?", "Does this fit the text: {}?", "{}?", "Is the right answer: {}?"]
+# How the labels of written tasks are stated, by kind, and those of any kind.
+STATED_AS = {
+    "topic": ["This text is about {}.", "The topic is {}.", "It is about {}", "about {}", "Category: {}"],
+    "intent": ["The user wants: {}.", "The intent is {}.", "This message is about {}.", "The request concerns {}."],
+    "emotion": ["This text expresses {}.", "The author feels {}.", "The emotion is {}.", "a feeling of {}"],
+    "other": ["This example is {}.", "It is: {}", "The answer is {}.", "The label is {}"],
+}
+COLON = ": "
 UNLABELLED_QUESTIONS = [
     "",
     "",

@@ -16,28 +16,11 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
+from rewording import CHINESE, WORDINGS
 
 from unimc_hf.evaluation.jsonl_examples import Example
 from unimc_hf.evaluation.written_tasks import WrittenRow, WrittenTask
 
-GENERAL_QUESTIONS = [
-    "Which option fits the text best?",
-    "Classify the text.",
-    "What describes this text?",
-    "Which label is right?",
-    "Choose the best category.",
-    "Which of these is it?",
-    "What is this?",
-    "Which class does the example belong to?",
-    "Pick the right answer.",
-]
-YES_NO_QUESTIONS = ["Is it this: {}?", "Does this fit the text: {}?", "{}?", "Is the right answer: {}?"]
-TEMPLATES = {
-    "topic": ["This text is about {}.", "The topic is {}.", "It is about {}", "about {}", "Category: {}"],
-    "intent": ["The user wants: {}.", "The intent is {}.", "This message is about {}.", "The request concerns {}."],
-    "emotion": ["This text expresses {}.", "The author feels {}.", "The emotion is {}.", "a feeling of {}"],
-}
-TEMPLATES_OF_ANY_KIND = ["This example is {}.", "It is: {}", "The answer is {}.", "The label is {}"]
 # Kinds that are never turned into yes or no, nor asked by another task's question where they have few labels.
 RELATIONS = ("nli", "pair", "stance")
 
@@ -46,7 +29,7 @@ class Lures:
     """Finds labels that resemble a question and not the text: wrong options that a bag of words would choose.
 
     Args:
-        teacher: its `embed` gives rows of length 1 for a list of strings.
+        teacher: its `embed` gives rows of length 1 for a list of strings; where it is `centred`, they are centred too.
         phrases: labels to draw from.
         near: how many of the phrases nearest to a question are drawn from.
         too_close: cosine with the text or a right option from which on a phrase may be right too.
@@ -55,6 +38,7 @@ class Lures:
     def __init__(self, teacher: Any, phrases: Sequence[str], near: int = 40, too_close: float = 0.3) -> None:
         self.teacher, self.phrases, self.near, self.too_close = teacher, list(phrases), near, too_close
         self._rows: dict[str, np.ndarray] = {}
+        self._mean = teacher.embed(self.phrases).numpy().mean(0) if teacher.centred else None
         self._nearest: dict[str, np.ndarray] = {}  # question -> indices of phrases
         self.prepare(self.phrases)
         self._phrase_rows = np.stack([self._rows[phrase] for phrase in self.phrases])
@@ -63,7 +47,11 @@ class Lures:
         """Embed strings that examples will hold, all at once: one by one it takes a hundred times as long."""
         new = [string for string in dict.fromkeys(strings) if string not in self._rows]
         if new:
-            self._rows.update(zip(new, self.teacher.embed(new).numpy()))
+            rows = self.teacher.embed(new).numpy()
+            if self._mean is not None:
+                rows = rows - self._mean
+                rows = rows / np.linalg.norm(rows, axis=1, keepdims=True)
+            self._rows.update(zip(new, rows))
 
     def draw(self, example: Example, right: Sequence[str], count: int, rng: random.Random) -> list[str]:
         """At most `count` phrases near the question of `example`, none of which are near its text or right options."""
@@ -84,16 +72,21 @@ class Lures:
 
 class WrittenRewording:
     """
-    Draws wordings of written rows.
+    Draws wordings of written rows in one language.
 
     Args:
-        tasks: all that are trained on.
-        config: the `written` part of a recipe.
+        tasks: all that are trained on, in that language.
+        config: the `written` part of a recipe; its `passes` is a number, or one for each language, and `times`
+            multiplies it for some kinds.
         teacher: see [`Lures`].
+        language: a key of `rewording.WORDINGS`.
     """
 
-    def __init__(self, tasks: Sequence[WrittenTask], config: dict[str, Any], teacher: Any) -> None:
-        self.tasks, self.config = tasks, config
+    def __init__(
+        self, tasks: Sequence[WrittenTask], config: dict[str, Any], teacher: Any, language: str = "english"
+    ) -> None:
+        self.tasks, self.config, self.words = tasks, config, WORDINGS[language]
+        self.passes = config["passes"] if isinstance(config["passes"], (int, float)) else config["passes"][language]
         self.phrases = list(
             dict.fromkeys(
                 word for task in tasks for words in task.wordings.values() for word in words if len(word) < 60
@@ -101,17 +94,17 @@ class WrittenRewording:
         )
         self.questions = [question for task in tasks for question in task.questions]
         self.lures = Lures(teacher, self.phrases)
-        self.lures.prepare([*self.questions, *GENERAL_QUESTIONS, *(row.text for task in tasks for row in task.rows)])
+        self.lures.prepare([*self.questions, *self.words.GENERAL_QUESTIONS, *(row.text for task in tasks for row in task.rows)])
         self.lures.prepare(word for task in tasks for words in task.wordings.values() for word in words)
 
     def examples(self, rng: random.Random) -> list[Example]:
-        """`config["passes"]` wordings of every row. A task of few rows is repeated more often than one of many:
+        """`passes` wordings of every row. A task of few rows is repeated more often than one of many:
         by the square root, so that neither tasks nor rows decide alone."""
         made = []
         sizes = sorted(len(task.rows) for task in self.tasks)
         median = sizes[len(sizes) // 2]
         for task in self.tasks:
-            times = self.config["passes"] * math.sqrt(median / len(task.rows))
+            times = self.passes * math.sqrt(median / len(task.rows)) * self.config.get("times", {}).get(task.kind, 1)
             for row in task.rows:
                 for _ in range(int(times) + (rng.random() < times % 1)):
                     made.append(self(task, row, rng))
@@ -137,8 +130,14 @@ class WrittenRewording:
         taken = {option.lower() for option in example["options"]}
         example["options"] += [option for option in dict.fromkeys(extra) if option.lower() not in taken]
         if len(right) == 1:
-            return {**example, "label": example["options"].index(right[0])}
-        return {**example, "label": [float(option in right) for option in example["options"]]}
+            example["label"] = example["options"].index(right[0])
+        else:
+            example["label"] = [float(option in right) for option in example["options"]]
+        if example["text_pair"] and rng.random() < self.config.get("pair_in_options", 0):
+            pair = example["text_pair"]
+            options = [f"{option}{self.words.COLON}{pair}" for option in example["options"]]
+            return {**example, "text_pair": "", "options": options}
+        return example
 
     def _labels_of_another_domain(self, task: WrittenTask, count: int, rng: random.Random) -> list[str]:
         others = [other for other in rng.sample(self.tasks, min(8, len(self.tasks))) if other.domain != task.domain]
@@ -162,7 +161,7 @@ class WrittenRewording:
         if rng.random() < self.config["described"]:
             options = {label: f"{label}: {rng.choice(task.wordings[label][1:])}" for label in labels}
         elif rng.random() < self.config["label_template"]:
-            template = rng.choice(TEMPLATES.get(task.kind, []) + TEMPLATES_OF_ANY_KIND)
+            template = rng.choice(self.words.STATED_AS.get(task.kind, []) + self.words.STATED_AS["other"])
             options = {label: template.format(option) for label, option in options.items()}
         # Two labels may share a wording.
         return options if len(set(options.values())) == len(options) else {label: label for label in labels}
@@ -177,14 +176,14 @@ class WrittenRewording:
         if draw < shares["own"] + shares["none"]:
             return "", False
         if draw < shares["own"] + shares["none"] + shares["general"]:
-            return rng.choice(GENERAL_QUESTIONS), False
+            return rng.choice(self.words.GENERAL_QUESTIONS), False
         return rng.choice(self.questions), rng.random() < 0.6
 
     def _yes_no(self, task: WrittenTask, row: WrittenRow, example: Example, rng: random.Random) -> Example:
         others = [label for label in task.wordings if label != row.right[0]]
         asked = row.right[0] if rng.random() < 0.5 else rng.choice(others)
-        question = rng.choice(YES_NO_QUESTIONS).format(rng.choice(task.wordings[asked]))
-        return {**example, "question": question, "options": ["yes", "no"], "label": int(asked != row.right[0])}
+        question = rng.choice(self.words.FITS_QUESTIONS).format(rng.choice(task.wordings[asked]))
+        return {**example, "question": question, "options": list(self.words.YES_NO), "label": int(asked != row.right[0])}
 
     def mislead(self, example: Example, rng: random.Random) -> Example:
         """An example of another source, asked by a written question that has nothing to do with it, with lures.
@@ -196,4 +195,17 @@ class WrittenRewording:
         return {**example, "options": [*example["options"], *self.lures.draw(example, right, rng.randint(1, 6), rng)]}
 
 
-__all__ = ["Lures", "WrittenRewording"]
+def by_language(tasks: Iterable[WrittenTask]) -> dict[str, list[WrittenTask]]:
+    """The tasks of each language, told by the script of their texts."""
+    found: dict[str, list[WrittenTask]] = {}
+    for task in tasks:
+        found.setdefault(language_of(task.rows[0].text), []).append(task)
+    return found
+
+
+def language_of(text: str) -> str:
+    """`chinese` if a Chinese character is in it, else `english`."""
+    return "chinese" if CHINESE.search(text) else "english"
+
+
+__all__ = ["Lures", "WrittenRewording", "by_language", "language_of"]

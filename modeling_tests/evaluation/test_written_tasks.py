@@ -13,7 +13,8 @@ from places import EXAMPLES
 sys.path.append(str(EXAMPLES / "written_tasks"))
 
 from write_counts import HERE, faults, read_splits, table
-from written_rewording import GENERAL_QUESTIONS, WrittenRewording
+from wordings import GENERAL_QUESTIONS
+from written_rewording import WrittenRewording
 
 from unimc_hf.evaluation.jsonl_examples import read_jsonl
 from unimc_hf.evaluation.written_tasks import plain_examples, read_written_tasks, to_written_task
