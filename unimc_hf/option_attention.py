@@ -97,8 +97,8 @@ def unimc_attention(
     """An attention function of transformers, which returns `(batch_size, sequence_length, num_heads, head_dim)`.
 
     Args:
-        query, key, value: of shape `(batch_size, num_heads, sequence_length, head_dim)`; with `option_blocks`, `query`
-            may be that of the options' `[MASK]` tokens alone, of shape `(batch_size, num_heads, num_choices, head_dim)`.
+        query, key, value: of shape `(batch_size, num_heads, sequence_length, head_dim)`; or `query` of the options'
+            `[MASK]` tokens alone, of shape `(batch_size, num_heads, num_choices, head_dim)`.
         attention_mask: additive; `(batch_size, 1, sequence_length, sequence_length)` of who sees whom, or with
             `option_blocks` `(batch_size, 1, 1, sequence_length)` of padding.
         scaling: factor of the scores, `head_dim ** -0.5` if not given.

@@ -21,6 +21,7 @@ from .option_structure import additive_mask, at_positions, build_attention_mask,
 BERT_LAYERS = ("bert", "electra", "ernie", "roberta", "xlm-roberta")
 # What a caller may ask of every layer, so that all of them are run as a whole.
 OF_EVERY_LAYER = ("output_hidden_states", "output_attentions")
+RECORDS_STATES = "transformers.utils.output_capturing"  # whose hooks stay, and do nothing when none are asked for
 
 
 def encode(
@@ -88,48 +89,52 @@ def encode(
         else:
             inputs["attention_mask"] = additive_mask(attention_mask.bool()[:, None, None], dtype)
             inputs["option_blocks"] = blocks
-        if only_options and not any(kwargs.values()) and _has_bert_layers(backbone):
+        if only_options and not any(kwargs.values()) and _runs_in_stages(backbone):
             return _states_at_options(backbone, option_positions, **inputs), None
     outputs = backbone(**inputs, **{**kwargs, "return_dict": True})
     return at_positions(outputs.last_hidden_state, option_positions), outputs
 
 
-def _has_bert_layers(backbone: Any) -> bool:
-    """Whether the encoder may be run in stages: nothing hangs on modules that would not be called as a whole then."""
+def _runs_in_stages(backbone: Any) -> bool:
+    """Whether BERT's layers may be run part by part: nothing hangs on what would not be called as a whole then."""
     if backbone.config.model_type not in BERT_LAYERS or backbone.config._attn_implementation == "eager":
         return False
-    last = backbone.encoder.layer[-1]
-    passed_by = (backbone, backbone.encoder, last, last.attention, last.attention.self)
-    return not any(part._forward_hooks or part._forward_pre_hooks or hasattr(part, "_hf_hook") for part in passed_by)
+    wholes = [backbone, backbone.encoder]
+    for layer in backbone.encoder.layer:
+        wholes += (layer, layer.attention, layer.attention.self)
+    return not any(_is_watched(part) or getattr(part, "gradient_checkpointing", False) for part in wholes)
+
+
+def _is_watched(module: nn.Module) -> bool:
+    hooks = (*module._forward_hooks.values(), *module._forward_pre_hooks.values())
+    return hasattr(module, "_hf_hook") or any(hook.__module__ != RECORDS_STATES for hook in hooks)
 
 
 def _states_at_options(
     backbone: Any, option_positions: Tensor, attention_mask: Tensor, option_blocks: Any = None, **inputs: Any
 ) -> Tensor:
-    """All of the layers but the last one; of this, keys and values of every token, and the rest for the options."""
+    """Of the last layer keys and values of every token, and all the rest for the options only."""
     hidden_states = backbone.embeddings(**inputs)
     if hasattr(backbone, "embeddings_project"):  # ELECTRA's embeddings may be smaller
         hidden_states = backbone.embeddings_project(hidden_states)
-    blocks = {} if option_blocks is None else {"option_blocks": option_blocks}
-    *layers, last = backbone.encoder.layer
-    for layer in layers:
-        hidden_states = layer(hidden_states, attention_mask, **blocks)
-    if option_blocks is None:
-        attention_mask = at_positions(attention_mask.squeeze(1), option_positions).unsqueeze(1)
-    at_options, attention = at_positions(hidden_states, option_positions), last.attention.self
-    query, key, value = (
-        linear(states).unflatten(-1, (-1, attention.attention_head_size)).transpose(1, 2)
-        for linear, states in (
-            (attention.query, at_options),
-            (attention.key, hidden_states),
-            (attention.value, hidden_states),
-        )
-    )
-    dropout = attention.dropout.p if attention.training else 0.0
     attend = ALL_ATTENTION_FUNCTIONS[backbone.config._attn_implementation]
-    context, _ = attend(attention, query, key, value, attention_mask, dropout=dropout, **blocks)
-    attended = last.attention.output(context.flatten(2), at_options)
-    return last.output(last.intermediate(attended), attended)
+    blocks = {} if option_blocks is None else {"option_blocks": option_blocks}
+    layers = backbone.encoder.layer
+    for layer in layers:
+        queries, attention = hidden_states, layer.attention.self
+        if layer is layers[-1]:
+            queries = at_positions(hidden_states, option_positions)
+            if option_blocks is None:
+                attention_mask = at_positions(attention_mask.squeeze(1), option_positions).unsqueeze(1)
+        query, key, value = (
+            states.unflatten(-1, (-1, attention.attention_head_size)).transpose(1, 2)
+            for states in (attention.query(queries), attention.key(hidden_states), attention.value(hidden_states))
+        )
+        dropout = attention.dropout.p if attention.training else 0.0
+        context, _ = attend(attention, query, key, value, attention_mask, dropout=dropout, **blocks)
+        attended = layer.attention.output(context.flatten(2), queries)
+        hidden_states = layer.output(layer.intermediate(attended), attended)
+    return hidden_states
 
 
 def _mpnet_mask(encoder: Any, allowed: Tensor, position_ids: Tensor, dtype: torch.dtype) -> Tensor:

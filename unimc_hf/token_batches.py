@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 
-TOKENS_PER_BATCH = {"cpu": 4096}  # padding included; more does not help a CPU
+TOKENS_PER_BATCH = {"cpu": 2048}  # padding included; the activations of more leave the cache
 TOKENS_PER_BATCH_ON_ACCELERATOR = 32768
 
 

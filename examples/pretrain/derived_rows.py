@@ -2,7 +2,8 @@
 
 `keyword_rows`: the words of a title are keywords of its abstract; the frequent words of the abstract that are not in
 the title are not. `pronoun_rows`: English rows that say who a pronoun means, asked as FewCLUE asks, one row for each of
-the two names. `idiom_rows`: idioms of four characters, blanked where they stand in texts. No row of a benchmark is used.
+the two names. `idiom_rows`: idioms of four characters, blanked where they stand in texts. No row of a benchmark is
+used.
 """
 
 from __future__ import annotations

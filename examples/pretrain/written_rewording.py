@@ -94,7 +94,8 @@ class WrittenRewording:
         )
         self.questions = [question for task in tasks for question in task.questions]
         self.lures = Lures(teacher, self.phrases)
-        self.lures.prepare([*self.questions, *self.words.GENERAL_QUESTIONS, *(row.text for task in tasks for row in task.rows)])
+        self.lures.prepare([*self.questions, *self.words.GENERAL_QUESTIONS])
+        self.lures.prepare(row.text for task in tasks for row in task.rows)
         self.lures.prepare(word for task in tasks for words in task.wordings.values() for word in words)
 
     def examples(self, rng: random.Random) -> list[Example]:
@@ -183,7 +184,8 @@ class WrittenRewording:
         others = [label for label in task.wordings if label != row.right[0]]
         asked = row.right[0] if rng.random() < 0.5 else rng.choice(others)
         question = rng.choice(self.words.FITS_QUESTIONS).format(rng.choice(task.wordings[asked]))
-        return {**example, "question": question, "options": list(self.words.YES_NO), "label": int(asked != row.right[0])}
+        example = {**example, "question": question, "options": list(self.words.YES_NO)}
+        return {**example, "label": int(asked != row.right[0])}
 
     def mislead(self, example: Example, rng: random.Random) -> Example:
         """An example of another source, asked by a written question that has nothing to do with it, with lures.

@@ -12,8 +12,8 @@ from places import EXAMPLES
 
 sys.path.append(str(EXAMPLES / "written_tasks"))
 
-from write_counts import HERE, faults, read_splits, table
 from wordings import GENERAL_QUESTIONS
+from write_counts import HERE, faults, read_splits, table
 from written_rewording import WrittenRewording
 
 from unimc_hf.evaluation.jsonl_examples import read_jsonl
