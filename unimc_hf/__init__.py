@@ -16,10 +16,11 @@ from .loading.installed_models import (
     PipelineModel,
     accept_default_model,
     find_model,
-    model_of_language,
 )
 from .loading.new_weights import allocate_missing, init_weights, is_custom_code
+from .loading.pipeline_parts import complete
 from .loading.untrusted_files import check_sizes
+from .loading.untrusted_inputs import check_inputs
 from .modeling_unimc import UniMCForMultipleChoice, UniMCOutput
 from .pipeline_unimc import UniMCZeroShotPipeline
 from .saved_files import __version__
@@ -37,7 +38,8 @@ for _class, _name, _hook in (
     (UniMCForMultipleChoice, "is_remote_code", classmethod(is_custom_code)),  # its name in early 5.x
     (UniMCForMultipleChoice, "_init_weights", init_weights),
     (UniMCForMultipleChoice, "_move_missing_keys_from_meta_to_device", allocate_missing),
-    (UniMCZeroShotPipeline, "model_of_language", staticmethod(model_of_language)),
+    (UniMCForMultipleChoice, "check_inputs", check_inputs),
+    (UniMCZeroShotPipeline, "complete", staticmethod(complete)),
 ):
     setattr(_class, _name, _hook)
 

@@ -21,7 +21,7 @@ from .masked_lm_head import MaskedLMHead
 from .option_attention import NAME as UNIMC_ATTENTION
 from .option_encoder import adapt, encode
 from .option_losses import check_targets, masked_language_modeling_loss, option_prediction_loss
-from .option_structure import check_inputs, find_options, shift_options
+from .option_structure import find_options, shift_options
 from .saved_files import make_room
 
 logger = logging.get_logger(__name__)
@@ -80,16 +80,13 @@ class UniMCForMultipleChoice(PreTrainedModel):
         self._supports_sdpa = masked_lm_class._supports_sdpa
         self.supports_gradient_checkpointing = masked_lm_class.supports_gradient_checkpointing
         # What `text_config` asks for counts, and is checked against what this class supports.
-        config._attn_implementation = text_config._attn_implementation or config._attn_implementation
-        if "/" in str(config._attn_implementation):
-            raise ValueError(
-                f"`attn_implementation` is {config._attn_implementation!r}, a kernel from the Hub: it is code, and "
-                "takes no option mask."
-            )
+        attention = text_config._attn_implementation or config._attn_implementation
+        if "/" in str(attention):
+            raise ValueError(f"`attn_implementation` is {attention!r}, a kernel from the Hub: it takes no option mask.")
         # ModernBERT's windows and DeBERTa's distances decide who sees whom as well, not the mask alone.
         is_mask_alone = config.is_order_invariant and text_config.model_type != "modernbert"
-        if config._attn_implementation is None and is_mask_alone and masked_lm_class._supports_sdpa:
-            config._attn_implementation = UNIMC_ATTENTION
+        is_ours = attention is None and is_mask_alone and masked_lm_class._supports_sdpa
+        config._attn_implementation = UNIMC_ATTENTION if is_ours else attention
         super().__init__(config)
         text_config._attn_implementation = config._attn_implementation
         masked_lm = masked_lm_class(text_config)
@@ -202,17 +199,21 @@ class UniMCForMultipleChoice(PreTrainedModel):
                 that is not there; if the option structure cannot be derived, or the ids of yes and no are unknown; if
                 there are `past_key_values` (peft's prefix tuning).
         """
-        yes_no_token_ids = self._yes_no_token_ids()
-        if kwargs.get("past_key_values") is not None:
+        yes_no_token_ids = [self.config.yes_token_id, self.config.no_token_id]
+        if None in yes_no_token_ids:
             raise ValueError(
-                "`past_key_values` are not supported: attention between options has no place for keys without a token. "
-                "So peft's prefix tuning does not work; its prompt tuning, P-tuning and LoRA do."
+                "`config.yes_token_id` and `config.no_token_id` are not set: a plain checkpoint does not record them. "
+                "Pass both to `from_pretrained`, or use pipeline('unimc-zero-shot', model=..., language=...)."
             )
+        if kwargs.get("past_key_values") is not None:  # peft's prefix tuning
+            raise ValueError("`past_key_values` are not supported; peft's prompt tuning, P-tuning and LoRA work.")
         if input_ids is None and inputs_embeds is None:
             raise ValueError("Pass `input_ids` or `inputs_embeds`.")
         if not torch.compiler.is_compiling():
-            tensors = (input_ids, attention_mask, token_type_ids, option_ids, option_positions, mlm_target_ids)
-            check_inputs(self.config, inputs_embeds, tensors)
+            self.check_inputs(
+                inputs_embeds, input_ids=input_ids, attention_mask=attention_mask, token_type_ids=token_type_ids,
+                option_ids=option_ids, option_positions=option_positions, mlm_target_ids=mlm_target_ids,
+            )  # fmt: skip
         option_ids, option_positions = find_options(input_ids, token_type_ids, option_ids, option_positions)
         num_virtual_tokens = 0 if inputs_embeds is None else inputs_embeds.shape[1] - option_ids.shape[1]
         if num_virtual_tokens > 0:
@@ -220,9 +221,10 @@ class UniMCForMultipleChoice(PreTrainedModel):
             token_type_ids = None  # derived from the longer `option_ids`
             if mlm_target_ids is not None:
                 mlm_target_ids = nn.functional.pad(mlm_target_ids, (num_virtual_tokens, 0), value=-100)
+        has_option = option_positions > 0
         has_target = labels is not None or option_targets is not None
         if has_target:
-            labels, option_targets = check_targets(labels, option_targets, option_positions > 0)
+            labels, option_targets = check_targets(labels, option_targets, has_option)
         if attention_mask is None:
             attention_mask = torch.ones_like(option_ids)
 
@@ -231,7 +233,6 @@ class UniMCForMultipleChoice(PreTrainedModel):
         states, outputs = encode(
             backbone, input_ids, *structure, inputs_embeds, only_options=mlm_target_ids is None, **kwargs
         )
-        has_option = option_positions > 0
         features = head.transform(states)
         yes_no_logits = head.decode(features, yes_no_token_ids)
         logits = yes_no_logits[..., 0].masked_fill(~has_option, torch.finfo(yes_no_logits.dtype).min)
@@ -256,13 +257,8 @@ class UniMCForMultipleChoice(PreTrainedModel):
             attentions=getattr(outputs, "attentions", None),
         )
 
-    def _yes_no_token_ids(self) -> list[int]:
-        if self.config.yes_token_id is None or self.config.no_token_id is None:
-            raise ValueError(
-                "`config.yes_token_id` and `config.no_token_id` are not set: a plain checkpoint does not record them. "
-                "Pass both to `from_pretrained`, or use pipeline('unimc-zero-shot', model=..., language=...)."
-            )
-        return [self.config.yes_token_id, self.config.no_token_id]
+    def check_inputs(self, inputs_embeds: Tensor | None = None, **tensors: Tensor | None) -> None:
+        """What the installed package checks of the tensors of a call (`loading/untrusted_inputs.py`)."""
 
 
 __all__ = ["UniMCForMultipleChoice", "UniMCOutput"]

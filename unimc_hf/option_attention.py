@@ -3,10 +3,9 @@
 Of K options of b tokens and a text of T tokens, an option's token may see b + T of the K b + T tokens. With blocks just
 these scores are computed, linear in K. Short menus go through PyTorch's fused kernel, with a mask.
 
-Worked example, two options of two tokens and one (`M` is `[MASK]`, `S` is `[SEP]`), `-` for what is padding:
+Worked example, two options of two tokens and one, `-` for what is padding:
 
-    input_ids    [CLS]  M  red  M  S  sky  S         index of a token in the sequence: 0 to 6
-    option_ids     0    1   1   2  0   0   0
+    option_ids     0    1   1   2  0   0   0         the index of a token in the sequence is 0 to 6
     block_index  [[1, 2], [3, -]]                    block k holds option k
     text_index   [0, 4, 5, 6]
     slots        [0, 4, 5, 6, 1, 2, 3]               token -> its place in [text, then block after block]

@@ -11,54 +11,8 @@ and `red` may attend to everything but `M blue`, `blue` to everything but `M red
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
-
 import torch
 from torch import Tensor
-
-CHECKED = ("input_ids", "attention_mask", "token_type_ids", "option_ids", "option_positions", "mlm_target_ids")
-
-
-def check_inputs(config: Any, inputs_embeds: Tensor | None, tensors: Sequence[Tensor | None]) -> None:
-    """Raise unless the tensors, in the order of `CHECKED`, fit each other and name nothing that is not there.
-
-    A GPU would not survive the index. They are those of [`UniMCForMultipleChoice.forward`], `config` a [`UniMCConfig`].
-    """
-    given = {name: tensor for name, tensor in zip(CHECKED, tensors) if tensor is not None}
-    for name, tensor in given.items():
-        if not isinstance(tensor, Tensor) or tensor.dim() != 2 or tensor.numel() == 0:
-            raise TypeError(f"`{name}` must be a tensor of two dimensions, and not empty.")
-    mask, positions = given.pop("attention_mask", None), given.pop("option_positions", None)
-    if not given:
-        return  # `find_options` says what is missing
-    first = next(iter(given))
-    size, length = given[first].shape
-    for name, tensor in given.items():
-        if tensor.shape != (size, length):
-            raise ValueError(f"`{name}` has shape {tuple(tensor.shape)}, but `{first}` {(size, length)}.")
-    expected = (size, length if inputs_embeds is None else inputs_embeds.shape[1])
-    if mask is not None and (mask.shape != expected or mask.is_complex()):
-        raise ValueError(f"`attention_mask` must be real and of shape {expected}, got {tuple(mask.shape)}.")
-    limits = dict.fromkeys(("input_ids", "mlm_target_ids"), config.vocab_size)
-    limits |= {"token_type_ids": max(2, getattr(config.text_config, "type_vocab_size", 2)), "option_ids": length}
-    if positions is not None:
-        if len(positions) != size:
-            raise ValueError(f"`option_positions` has {len(positions)} rows for {size} examples.")
-        limits |= {"option_ids": positions.shape[1] + 1, "option_positions": length}
-        given["option_positions"] = positions
-    extremes = []
-    for name, tensor in given.items():
-        is_index = tensor.dtype == torch.long or (name in ("input_ids", "token_type_ids") and tensor.dtype == torch.int)
-        if not is_index:
-            raise TypeError(f"`{name}` must be of dtype int64, got {tensor.dtype}.")
-        tensor = tensor.masked_fill(tensor == -100, 0) if name == "mlm_target_ids" else tensor
-        extremes += [tensor.min().long(), tensor.max().long()]
-    found = torch.stack(extremes).tolist()  # the one time that a GPU is waited for
-    for name, least, most in zip(given, found[::2], found[1::2]):
-        if least < 0 or most >= limits[name]:
-            wrong = least if least < 0 else most
-            raise ValueError(f"`{name}` holds {wrong}; it must be from 0 to {limits[name] - 1}.")
 
 
 def find_options(

@@ -20,26 +20,17 @@ from torch.utils.data import Dataset
 from tqdm.auto import tqdm
 from transformers import Pipeline, PreTrainedModel, PreTrainedTokenizerFast
 
-from .configuration_unimc import UniMCConfig
 from .pipeline_inputs import ClassificationRequest, RequestBuilder, as_list, check_settings
 from .saved_files import make_room
 from .token_batches import text_windows, token_batches
-from .tokenization_unimc import YES_NO_WORDS, UniMCTokenizer
 
 WINDOW = 512  # requests that are encoded and sorted together; a stream holds no more in memory,
 OPTIONS_PER_WINDOW = 65_536  # nor more options than these and one request's
 SECONDS_BEFORE_PROGRESS = 5  # on a terminal, work that takes longer shows how far it is
 
-_fork_depth = 0  # how many forks are between the process that loaded this file and this one
-
-
-def _count_fork() -> None:
-    global _fork_depth
-    _fork_depth += 1
-
-
+_forks: list[bool] = []  # one for every fork between the process that loaded this file and this one
 if hasattr(os, "register_at_fork"):  # Windows has no fork
-    os.register_at_fork(after_in_child=_count_fork)
+    os.register_at_fork(after_in_child=lambda: _forks.append(True))
 
 
 class UniMCZeroShotPipeline(Pipeline):
@@ -92,23 +83,10 @@ class UniMCZeroShotPipeline(Pipeline):
         language: str | None = None,
         **kwargs: Any,
     ) -> None:
-        if model.config.model_type != UniMCConfig.model_type:
-            UniMCConfig(text_config=model.config)  # raises with the reason where the family is not supported
-            raise ValueError(f"`model` is a {type(model).__name__}; pass a UniMCForMultipleChoice.")
-        if language is not None and model.config.language not in (None, language):
-            model, tokenizer = self.model_of_language(model, language), None
-        tokenizer = _tokenizer_of(model, tokenizer)
-        if language is not None or model.config.yes_token_id is None:
-            if language is None:
-                raise ValueError(
-                    "`language` is needed: this checkpoint does not record its words for yes and no. Pass "
-                    "language='english' or language='chinese'."
-                )
-            model.config.yes_token_id, model.config.no_token_id = tokenizer.yes_no_token_ids(language)
-            model.config.language = language
+        model, tokenizer = self.complete(model, tokenizer, language)
         check_settings(kwargs)
         super().__init__(model, tokenizer=tokenizer, **kwargs)  # type: ignore[arg-type]
-        self._fork_depth = _fork_depth
+        self._num_forks = len(_forks)
         self.model.eval()
         is_float32_by_default = getattr(self.model, "dtype_is_auto", False) and self.model.dtype == torch.float32
         if is_float32_by_default and self.model.config.prefer_bfloat16 and is_fast_in_bfloat16(self.device):
@@ -118,12 +96,11 @@ class UniMCZeroShotPipeline(Pipeline):
             self.model.is_rounded = True  # for every pipeline that shares it
 
     @staticmethod
-    def model_of_language(model: Any, language: str) -> Any:
-        """The model of another language, where the installed package has one (`loading/installed_models.py`)."""
-        raise ValueError(
-            f"`language` is {language!r}, but `model` records the words for yes and no of {model.config.language!r}: "
-            "leave `language` out."
-        )
+    def complete(model: Any, tokenizer: Any = None, language: str | None = None) -> tuple[Any, Any]:
+        """Model and tokenizer as they were saved; the installed package does more (`loading/pipeline_parts.py`)."""
+        if language not in (None, model.config.language):
+            raise ValueError(f"`language` is {language!r}, but `model` is of {model.config.language!r}: leave it out.")
+        return model, tokenizer
 
     def _sanitize_parameters(self, **kwargs: Any) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
         before = {*self.request_arguments, *self.encoding_arguments}
@@ -269,7 +246,7 @@ class UniMCZeroShotPipeline(Pipeline):
         return self.tokenizer._text_backend().encode(text, add_special_tokens=False).offsets
 
     def _forward(self, input_tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-        if self._fork_depth < _fork_depth and torch.get_num_threads() > 1:
+        if self._num_forks < len(_forks) and torch.get_num_threads() > 1:
             # OpenMP's threads stay behind in the process that was forked: waiting for them would never end.
             torch.set_num_threads(1)
         return {"yes_no_logits": self.model(**input_tensors).yes_no_logits.float()}
@@ -369,29 +346,6 @@ def _with_progress(results: Iterator[dict], total: int | None, progress_bar: boo
 
 def _ranked(scored: Iterable[tuple[str, float]]) -> list[tuple[str, float]]:
     return sorted(scored, key=lambda pair: -pair[1])
-
-
-def _tokenizer_of(model: PreTrainedModel, tokenizer: Any) -> UniMCTokenizer:
-    """What was passed as a `UniMCTokenizer`, or the model's own; raises where the two do not belong together."""
-    if not hasattr(tokenizer, "yes_no_token_ids"):  # not isinstance: remote code has its own copy of the class
-        source = getattr(tokenizer, "name_or_path", None) or model.config.name_or_path
-        # Of a plain repository, AutoTokenizer gives a plain tokenizer, and for DeBERTa-v2 even a wrong one.
-        if isinstance(tokenizer, str) or tokenizer is None or model.config.text_config.model_type == "deberta-v2":
-            if not source:
-                raise ValueError("`tokenizer` is missing, and `model` was not loaded from a folder that has one.")
-            tokenizer = UniMCTokenizer.from_pretrained(source)
-        else:
-            tokenizer = UniMCTokenizer.from_plain(tokenizer)
-    config, differ = model.config, ""
-    if len(tokenizer) > config.vocab_size:
-        differ = f"{len(tokenizer)} tokens and `model` {config.vocab_size}"
-    elif config.yes_token_id is not None and config.language in YES_NO_WORDS:
-        recorded, found = (config.yes_token_id, config.no_token_id), tokenizer.yes_no_token_ids(config.language)
-        if recorded != found:
-            differ = f"the words for yes and no of {config.language!r} at {found} and `model` at {recorded}"
-    if differ:
-        raise ValueError(f"`tokenizer` has {differ}: they do not belong together.")
-    return tokenizer
 
 
 __all__ = ["UniMCZeroShotPipeline", "scores_in_order"]

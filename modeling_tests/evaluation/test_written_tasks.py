@@ -12,9 +12,10 @@ from places import EXAMPLES
 
 sys.path.append(str(EXAMPLES / "written_tasks"))
 
+import wordings_chinese
 from wordings import GENERAL_QUESTIONS
 from write_counts import HERE, faults, read_splits, table
-from written_rewording import WrittenRewording
+from written_rewording import Lures, WrittenRewording, by_language
 
 from unimc_hf.evaluation.jsonl_examples import read_jsonl
 from unimc_hf.evaluation.written_tasks import plain_examples, read_written_tasks, to_written_task
@@ -37,6 +38,8 @@ OTHER = {**OTHER, "texts": {"sport": ["A late goal."], "money": ["Rates rose."]}
 
 class LettersTeacher:
     """Embeds a string as its letters: enough to have neighbours."""
+
+    centred = False
 
     def embed(self, texts: list[str]) -> torch.Tensor:
         rows = torch.tensor([[text.lower().count(chr(97 + i)) + 0.01 for i in range(26)] for text in texts])
@@ -126,6 +129,49 @@ def test_lures_resemble_the_question_and_not_the_text() -> None:
     assert drawn and set(drawn) <= set(rewording.phrases)
     teacher = LettersTeacher()
     assert float(np.max(teacher.embed(drawn).numpy() @ teacher.embed(["zzz"]).numpy().T)) < 0.9
+
+
+def test_every_language_by_itself() -> None:
+    chinese = {
+        **TASK, "task": "kuaidi", "questions": ["顾客想做什么？"], "several": [], "none_fits": [],
+        "labels": {"查询": ["到哪了", "想知道包裹在哪"], "退货": ["寄回去", "要把东西退掉"]},
+        "texts": {"查询": ["周一起就没有消息。"], "退货": ["太小了。"]},
+    }  # fmt: skip
+    found = by_language([to_written_task(TASK), to_written_task(chinese)])
+    assert {language: [task.name for task in tasks] for language, tasks in found.items()} == {
+        "english": ["parcel"], "chinese": ["kuaidi"],
+    }  # fmt: skip
+    config = {
+        **RECIPE,
+        "passes": {"chinese": 2},
+        "times": {"intent": 3},
+        "questions": {"own": 0, "none": 0, "general": 1},
+    }
+    rewording = WrittenRewording(found["chinese"], {**config, "yes_no": 0}, LettersTeacher(), "chinese")
+    examples = rewording.examples(random.Random(0))
+    assert len(examples) == 2 * 2 * 3
+    assert {example["question"] for example in examples} <= set(wordings_chinese.GENERAL_QUESTIONS)
+
+
+def test_the_second_text_may_stand_in_the_options() -> None:
+    nli = {
+        **TASK, "task": "nli", "kind": "nli", "labels": {"yes": ["true", "it is so"], "no": ["false", "it is not so"]},
+        "pairs": {"yes": [["The cup is red.", "It has a colour."]], "no": [["The cup is red.", "It is blue."]]},
+        "texts": {}, "several": [], "none_fits": [],
+    }  # fmt: skip
+    task = to_written_task(nli)
+    rewording = WrittenRewording([task], {**RECIPE, "passes": 1, "pair_in_options": 1}, LettersTeacher())
+    for row in task.rows:
+        example = rewording(task, row, random.Random(1))
+        assert example["text_pair"] == "" and all(row.text_pair in option for option in example["options"][:2])
+
+
+def test_a_centred_teacher_has_centred_neighbours() -> None:
+    teacher = LettersTeacher()
+    teacher.centred = True
+    lures = Lures(teacher, ["aab", "aba", "abz"])
+    assert np.allclose(np.linalg.norm(lures._phrase_rows, axis=1), 1)
+    assert lures._phrase_rows[0] @ lures._phrase_rows[2] < 0  # of plain letters .67
 
 
 def test_one_task_of_a_file(tmp_path: Path) -> None:

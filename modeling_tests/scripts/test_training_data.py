@@ -11,12 +11,13 @@ import multiple_choice_data as data
 import pytest
 import wordings
 import wordings_chinese
-from derived_rows import keyword_rows, pronoun_rows
+from derived_rows import derive, idiom_rows, keyword_rows, pronoun_rows
 from places import EXAMPLES
 from rewording import CHINESE, Rewording, _polarity, _shorten
 from text_overlap import without_texts_of
 from tiny_models import tiny_tokenizer
 
+from unimc_hf.evaluation.task_templates import BLANK
 from unimc_hf.training.recipes import read_recipe
 from unimc_hf.training.token_lengths import token_lengths
 
@@ -259,6 +260,29 @@ def test_a_pronoun_is_one_name_and_not_the_other() -> None:
     assert pronoun_rows([cut], 2, random.Random(0)) == []
 
 
+def test_idioms_are_blanked_where_they_stand() -> None:
+    text = "大家齐心协力，终于按时完工。"
+    row = {"text": text, "text_pair": "", "options": ["他画蛇添足。"], "label": 0, "source": "s", "task": "other"}
+    idioms = ["齐心协力", "画蛇添足", "一五一十", "三心二意", "四通八达", "五光十色", "七上八下", "十全十美", "短"]
+    made = idiom_rows([row], 10, random.Random(0), idioms)
+    assert {made_row["options"][made_row["label"]] for made_row in made} == {"齐心协力", "画蛇添足"}
+    for made_row in made:
+        assert len(set(made_row["options"])) == 7 and "短" not in made_row["options"]
+        filled = made_row["text"].replace(BLANK, made_row["options"][made_row["label"]])
+        assert filled in (text, "他画蛇添足。")
+
+
+def test_derived_rows_may_come_from_several_sources() -> None:
+    sources = {
+        "a": [{"text": "大家齐心协力。", "text_pair": "", "options": ["x"], "label": 0}],
+        "b": [{"text": "这是画蛇添足。", "text_pair": "", "options": ["y"], "label": 0}],
+        "words": [{"options": ["齐心协力", "画蛇添足", "一五一十", "三心二意", "四通八达", "五光十色", "七上八下"]}],
+    }
+    parts = {"idioms": {"from": ["a", "b"], "rows": 9, "words_of": "words"}}
+    made = derive(parts, sources.__getitem__, seed=0)
+    assert {row["options"][row["label"]] for row in made} == {"齐心协力", "画蛇添足"}
+
+
 def test_a_recipe_extends_another(tmp_path: Path) -> None:
     (tmp_path / "base.json").write_text(json.dumps({"seed": 1, "sources": {"a": 1, "b": 2}, "development": ["c", "d"]}))
     (tmp_path / "more.json").write_text(
@@ -283,6 +307,18 @@ def test_chinese_recipes_leave_out_what_they_say(name: str) -> None:
     assert kin <= dropped
     # The last run learns from sources that the runs before it were judged on.
     assert "second" in name or not dropped & set(recipe["sources"])
+
+
+def test_the_free_recipe_takes_texts_of_sources_that_state_a_licence_only() -> None:
+    recipe = read_recipe(CHINESE_MODEL / "train_chinese_free.json")
+    free = {
+        "cmrc2019_cloze", "csl_title", "csl_category", "agieval_zh", "pawsx_zh", "absa_zh", "cold_dev",
+        "snli", "cad_nli", "med_monotonicity", "fever_symmetric", "commonsense_qa", "openbookqa", "arc_easy", "cosmos_qa",
+        "codah", "comve", "gap", "goemotions", "huffpost_category", "medical_abstracts", "clinc150", "snips",
+        "sgd_intents", "davidson_hate", "hatecheck", "semeval10_relations", "clickbait",
+    }  # fmt: skip
+    derived = {source for part in recipe["derived"].values() for source in [part["from"]] if isinstance(source, str)}
+    assert set(recipe["sources"]) | derived | set(recipe["derived"]["idioms"]["from"]) <= free
 
 
 def test_similarity_reads_long_texts_and_offers_terms_of_titles(monkeypatch: pytest.MonkeyPatch) -> None:

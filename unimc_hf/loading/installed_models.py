@@ -13,7 +13,6 @@ from typing import Any
 from transformers.utils import logging as transformers_logging
 
 from ..modeling_unimc import UniMCForMultipleChoice
-from ..pipeline_unimc import UniMCZeroShotPipeline
 
 DEFAULT_MODEL = str(Path(__file__).parent.parent / "default_model")
 # A model folder that pip can install; see examples/chinese_model/README.md.
@@ -48,7 +47,10 @@ def model_of_language(model: Any, language: str) -> Any:
         ValueError: if `model` was named: it records its own language; or as [`find_model`].
     """
     if model.config.name_or_path != DEFAULT_MODEL:
-        return _of_remote_code(model, language)
+        raise ValueError(
+            f"`language` is {language!r}, but `model` records the words for yes and no of {model.config.language!r}: "
+            "leave `language` out."
+        )
     with _without_progress_bar():
         loaded: Any = type(model).from_pretrained(
             find_model(language), dtype="auto" if model.dtype_is_auto else model.dtype
@@ -91,7 +93,5 @@ def accept_default_model() -> None:
 
     logging.getLogger("transformers.pipelines").addFilter(is_other)
 
-
-_of_remote_code = UniMCZeroShotPipeline.model_of_language  # which knows no installed model, and says so
 
 __all__ = ["DEFAULT_MODEL", "PipelineModel", "accept_default_model", "find_model", "model_of_language"]
