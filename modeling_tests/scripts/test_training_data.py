@@ -313,9 +313,9 @@ def test_the_free_recipe_takes_texts_of_sources_that_state_a_licence_only() -> N
     recipe = read_recipe(CHINESE_MODEL / "train_chinese_free.json")
     free = {
         "cmrc2019_cloze", "csl_title", "csl_category", "agieval_zh", "pawsx_zh", "absa_zh", "cold_dev",
-        "snli", "cad_nli", "med_monotonicity", "fever_symmetric", "commonsense_qa", "openbookqa", "arc_easy", "cosmos_qa",
-        "codah", "comve", "gap", "goemotions", "huffpost_category", "medical_abstracts", "clinc150", "snips",
-        "sgd_intents", "davidson_hate", "hatecheck", "semeval10_relations", "clickbait",
+        "snli", "cad_nli", "med_monotonicity", "fever_symmetric", "commonsense_qa", "openbookqa", "arc_easy",
+        "cosmos_qa", "codah", "comve", "gap", "goemotions", "huffpost_category", "medical_abstracts", "clinc150",
+        "snips", "sgd_intents", "davidson_hate", "hatecheck", "semeval10_relations", "clickbait",
     }  # fmt: skip
     derived = {source for part in recipe["derived"].values() for source in [part["from"]] if isinstance(source, str)}
     assert set(recipe["sources"]) | derived | set(recipe["derived"]["idioms"]["from"]) <= free
