@@ -5,7 +5,7 @@
 Write the card of the packaged model from the committed figures, the recipe and the table of sources.
 
     cd examples/models/english
-    python ../write_english_card.py evaluation_english.json train_english_third.json \
+    python ../write_english_card.py evaluation_english.json train_english_fourth.json \
         --tasks tasks_evaluation.json --training training_english.json \
         --calibration calibration_english.json --sources SOURCES.md
 
@@ -83,7 +83,7 @@ of the tasks:
 
 ## Training
 
-The weights are {weights} (`examples/pretrain/average_models.py`); the curves of loss and held-out tasks are in
+The weights are {weights}; the curves of loss and held-out tasks are in
 `examples/models/english/training_english.json`. Each run is `examples/pretrain/train_multiple_choice.py` with its
 recipe: OP and O-MLM losses, menus of 2 to 80 options with distractors from other tasks, several wordings of every
 question, label and inference pair. The last runs add the written tasks for training ({written_rows} texts of
