@@ -10,7 +10,8 @@ from transformers.pipelines import PIPELINE_REGISTRY
 
 from .configuration_unimc import UniMCConfig
 from .decision import UniMCDecisionPipeline, UniMCForDecision
-from .loading.from_pretrained import get_config_dict, load_model, load_tokenizer
+from .loading.configuration_checks import check_backbone, check_settings
+from .loading.from_pretrained import from_plain, get_config_dict, load_model, load_tokenizer
 from .loading.installed_models import (
     DEFAULT_MODEL,
     PipelineModel,
@@ -19,8 +20,8 @@ from .loading.installed_models import (
 )
 from .loading.new_weights import allocate_missing, init_weights, is_custom_code
 from .loading.pipeline_parts import complete
-from .loading.untrusted_files import check_sizes
-from .loading.untrusted_inputs import check_inputs
+from .loading.safe_saves import make_room, save_model
+from .loading.untrusted_inputs import check_inputs, check_targets
 from .modeling_unimc import UniMCForMultipleChoice, UniMCOutput
 from .pipeline_unimc import UniMCZeroShotPipeline
 from .saved_files import __version__
@@ -30,8 +31,10 @@ from .training.data_collator import DataCollatorForUniMC
 
 # What the files that travel with a model leave to the installed package.
 for _class, _name, _hook in (
-    (UniMCConfig, "check_sizes", staticmethod(check_sizes)),
+    (UniMCConfig, "check_backbone", staticmethod(check_backbone)),
+    (UniMCConfig, "check_settings", check_settings),
     (UniMCConfig, "get_config_dict", classmethod(get_config_dict)),
+    (UniMCTokenizer, "from_plain", classmethod(from_plain)),
     (UniMCTokenizer, "from_pretrained", classmethod(load_tokenizer)),
     (UniMCForMultipleChoice, "from_pretrained", classmethod(load_model)),
     (UniMCForMultipleChoice, "is_custom_code", classmethod(is_custom_code)),
@@ -39,7 +42,10 @@ for _class, _name, _hook in (
     (UniMCForMultipleChoice, "_init_weights", init_weights),
     (UniMCForMultipleChoice, "_move_missing_keys_from_meta_to_device", allocate_missing),
     (UniMCForMultipleChoice, "check_inputs", check_inputs),
+    (UniMCForMultipleChoice, "check_targets", staticmethod(check_targets)),
+    (UniMCForMultipleChoice, "save_pretrained", save_model),
     (UniMCZeroShotPipeline, "complete", staticmethod(complete)),
+    (UniMCZeroShotPipeline, "make_room", staticmethod(make_room)),
 ):
     setattr(_class, _name, _hook)
 

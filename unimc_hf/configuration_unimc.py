@@ -1,4 +1,4 @@
-"""`UniMCConfig`: which masked language model is inside, and which two words mean right and wrong. Read first.
+"""`UniMCConfig`: which masked language model is inside, and which two words mean right and wrong.
 
 A UniMC model adds no parameter to its backbone, so its configuration is the backbone's own (`text_config`) plus two
 token ids.
@@ -7,7 +7,6 @@ token ids.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -20,11 +19,6 @@ ORDER_INVARIANT_MODEL_TYPES = (
     "albert", "bert", "distilbert", "electra", "ernie", "megatron-bert", "modernbert", "mpnet", "roberta",
     "xlm-roberta",
 )  # fmt: skip
-# Encoders that measure distance by the index in the sequence: supported because published checkpoints use them.
-ORDER_SENSITIVE_MODEL_TYPES = ("deberta-v2",)
-
-# Scores stay numbers within these, whatever the logits.
-CALIBRATION_RANGES = {"softmax_temperature": (1e-3, 1e3), "sigmoid_scale": (1e-3, 1e3), "sigmoid_bias": (-1e3, 1e3)}
 
 # What a repository needs so that `trust_remote_code=True` works where this package is not installed.
 AUTO_MAP = {
@@ -34,15 +28,12 @@ AUTO_MAP = {
     "AutoModelForDecision": "decision.UniMCForDecision",  # what pipeline("decision") loads, from 5.23 on
     "AutoTokenizer": ["tokenization_unimc.UniMCTokenizer", None],
 }
-ZERO_SHOT_PIPELINE = "pipeline_unimc.UniMCZeroShotPipeline"
-CUSTOM_PIPELINES = {
-    "unimc-zero-shot": {"impl": ZERO_SHOT_PIPELINE, "pt": ["AutoModelForMultipleChoice"], "type": "text"}
-}
+_ZERO_SHOT = {"impl": "pipeline_unimc.UniMCZeroShotPipeline", "pt": ["AutoModelForMultipleChoice"], "type": "text"}
+CUSTOM_PIPELINES = {"unimc-zero-shot": _ZERO_SHOT}
 
 
 class UniMCConfig(PreTrainedConfig):
-    r"""
-    Configuration of a [`UniMCForMultipleChoice`]. Attributes that are not listed here are those of `text_config`.
+    r"""Configuration of a [`UniMCForMultipleChoice`]. Attributes that are not listed here are those of `text_config`.
 
     Args:
         text_config (`PreTrainedConfig` or `dict`, *optional*): of the masked language model inside, with its
@@ -60,14 +51,13 @@ class UniMCConfig(PreTrainedConfig):
             float32 in bfloat16, on CPUs that have instructions for it and where its user asks for no `dtype`.
 
     Raises:
-        ValueError: if `text_config` is of a family that UniMC cannot use, a decoder, or larger than any masked language
-            model; if the token ids are not both `None` or two different ids of the vocabulary; if another argument is
-            not of its type or outside its range.
+        ValueError: where the package is installed: if `text_config` is of a family that UniMC cannot use, a decoder, or
+            larger than any masked language model; if the token ids are not both `None` or two different ids of the
+            vocabulary; if another argument is not of its type or outside its range.
     """
 
     model_type = "unimc"
     sub_configs = {"text_config": AutoConfig}
-    has_no_defaults_at_init = False
     # Trainer gathers every other output of `forward` during evaluation, and these are not predictions.
     keys_to_ignore_at_inference = ["yes_no_logits", "op_loss", "mlm_loss", "hidden_states", "attentions"]
 
@@ -85,9 +75,9 @@ class UniMCConfig(PreTrainedConfig):
         **kwargs: Any,
     ) -> None:
         if not isinstance(text_config, PreTrainedConfig):
-            text_config = dict(text_config or {})
-            self.check_sizes(text_config.get)
-            text_config = AutoConfig.for_model(text_config.pop("model_type", "bert"), **text_config)
+            text_config = {"model_type": "bert", **(text_config or {})}
+            self.check_backbone(text_config)
+            text_config = AutoConfig.for_model(**text_config)
         if not type(self).__module__.startswith("transformers_modules"):
             # Where the package is installed, these would shadow what it registers, and ask for trust_remote_code.
             kwargs.pop("auto_map", None)
@@ -96,64 +86,37 @@ class UniMCConfig(PreTrainedConfig):
         kwargs.setdefault("pad_token_id", getattr(text_config, "pad_token_id", None))
         # Before `text_config` is there, so that no check of the base class finds the backbone's attributes here.
         super().__init__(**kwargs)
+        if isinstance(text_config.dtype, str):  # as `save_pretrained` leaves it
+            text_config.dtype = getattr(torch, text_config.dtype, text_config.dtype)
         self.text_config = text_config
-        self.yes_token_id = yes_token_id
-        self.no_token_id = no_token_id
+        self.yes_token_id, self.no_token_id = yes_token_id, no_token_id
         self.language = language
         self.option_mlm_loss = option_mlm_loss
         self.softmax_temperature = softmax_temperature
-        self.sigmoid_scale = sigmoid_scale
-        self.sigmoid_bias = sigmoid_bias
+        self.sigmoid_scale, self.sigmoid_bias = sigmoid_scale, sigmoid_bias
         self.prefer_bfloat16 = prefer_bfloat16
         if self._attn_implementation is not None:
             text_config._attn_implementation = self._attn_implementation
-        self._check()
-
-    def _check(self) -> None:
-        text_config = self.text_config
-        self.check_sizes(lambda name: getattr(text_config, name, None))
-        supported = ORDER_INVARIANT_MODEL_TYPES + ORDER_SENSITIVE_MODEL_TYPES
-        if text_config.model_type not in supported:
-            raise ValueError(
-                f"`text_config` has model_type {text_config.model_type!r}, which UniMC does not support. Supported "
-                f"masked language models: {', '.join(supported)}."
-            )
-        if getattr(text_config, "is_decoder", False):
-            raise ValueError("`text_config.is_decoder` is True: UniMC needs an encoder that sees both sides.")
-        embedding_type = getattr(text_config, "position_embedding_type", None)
-        if embedding_type not in (None, "absolute"):
-            raise ValueError(f"`text_config.position_embedding_type` is {embedding_type!r}, but must be 'absolute'.")
-        for name, dtype in (("dtype", self.dtype), ("text_config.dtype", text_config.dtype)):
-            if not isinstance(dtype, torch.dtype | None):
-                raise ValueError(f"`{name}` must be the name of a dtype of PyTorch, got {dtype!r}.")
-        if not isinstance(self.language, str | None):
-            raise ValueError(f"`language` must be a string or None, got {self.language!r}.")
-        if not isinstance(self.option_mlm_loss, str) or self.option_mlm_loss not in ("vocabulary", "yes_no"):
-            raise ValueError(f"`option_mlm_loss` must be 'vocabulary' or 'yes_no', got {self.option_mlm_loss!r}.")
-        if not isinstance(self.prefer_bfloat16, bool):
-            raise ValueError(f"`prefer_bfloat16` must be True or False, got {self.prefer_bfloat16!r}.")
-        for name, (least, most) in CALIBRATION_RANGES.items():
-            value = getattr(self, name)
-            if not isinstance(value, (int, float)) or isinstance(value, bool) or not least <= value <= most:
-                raise ValueError(f"`{name}` must be a number from {least:g} to {most:g}, got {value!r}.")
-        self.check_yes_no_token_ids(self.yes_token_id, self.no_token_id)
+        self.check_settings()
 
     @staticmethod
-    def check_sizes(get: Callable[[str], Any]) -> None:
-        """What the installed package checks of the attributes of `text_config` (`loading/untrusted_files.py`)."""
+    def check_backbone(text_config: PreTrainedConfig | dict[str, Any]) -> None:
+        """What the installed package checks of the backbone (`loading/configuration_checks.py`)."""
+
+    def check_settings(self) -> None:
+        """What it checks of the finished configuration."""
 
     def check_yes_no_token_ids(self, yes_token_id: int | None, no_token_id: int | None) -> None:
         """Raise a `ValueError` unless both ids are `None` or two different ids of the vocabulary."""
         ids, vocab_size = (yes_token_id, no_token_id), self.text_config.vocab_size
         if ids == (None, None):
             return
-        if not all(isinstance(i, int) and not isinstance(i, bool) for i in ids) or yes_token_id == no_token_id:
+        are_ids = all(isinstance(i, int) and not isinstance(i, bool) and 0 <= i < vocab_size for i in ids)
+        if not are_ids or yes_token_id == no_token_id:
             raise ValueError(
-                f"`yes_token_id` and `no_token_id` must be two different token ids, got {ids[0]!r} and {ids[1]!r}."
+                "`yes_token_id` and `no_token_id` must be two different token ids, none outside the vocabulary of "
+                f"{vocab_size} tokens, got {yes_token_id!r} and {no_token_id!r}."
             )
-        for name, value in (("yes_token_id", yes_token_id), ("no_token_id", no_token_id)):
-            if not 0 <= value < vocab_size:  # type: ignore[operator]
-                raise ValueError(f"`{name}` is {value}, outside the vocabulary of {vocab_size} tokens.")
 
     @property
     def is_order_invariant(self) -> bool:

@@ -1,35 +1,32 @@
 """Typed questions about a state: `pipeline("unimc-decision")`, and transformers' own `decision` pipeline (from 5.23).
 
-`decision_requests` checks what is asked and words the answers; every question is a menu that is scored like any other:
-by the zero-shot pipeline here (`UniMCDecisionPipeline`), or by the model alone (`UniMCForDecision`).
+Every question is a menu (`decision_requests`), which the zero-shot pipeline scores here, and the model alone there.
 """
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from itertools import islice
+from itertools import tee
 from typing import Any
 
 import torch
 
-from .decision_requests import DecisionQuestion, DecisionRequest, parse_questions, parse_request
+from .decision_requests import DecisionQuestion, parse_questions, parse_request
 from .modeling_unimc import UniMCForMultipleChoice
-from .pipeline_inputs import ClassificationRequest
+from .pipeline_inputs import reading_order
 from .pipeline_unimc import UniMCZeroShotPipeline, check_scores, scores_in_order
 from .token_batches import token_batches
 
 try:
     from transformers.decision import DecisionConfig
     from transformers.decision.modeling_utils import DecisionMixin
-except ImportError:  # before 5.23: the pipeline below works, `UniMCForDecision` has nobody who asks for it
+except ImportError:  # before 5.23, where nobody asks for `UniMCForDecision`
     DecisionConfig = DecisionMixin = object  # type: ignore[misc,assignment]
 
 
 class UniMCDecisionPipeline(UniMCZeroShotPipeline):
-    r"""
-    Answers typed questions about a state with a probability for every option, in whatever order they are passed.
+    r"""Answers typed questions about a state with a probability for every option, in whatever order they are passed.
 
     Example:
 
@@ -39,8 +36,6 @@ class UniMCDecisionPipeline(UniMCZeroShotPipeline):
     >>> decide({"state": "I was charged twice and want a refund.", "questions": {"topic": topic}})["topic"]["choice"]
     'billing'
     ```
-
-    Args: those of [`UniMCZeroShotPipeline`].
     """
 
     request_arguments = ("questions",)
@@ -48,8 +43,7 @@ class UniMCDecisionPipeline(UniMCZeroShotPipeline):
     answer_arguments = ("calibrated",)
 
     def __call__(self, inputs: Any, questions: Any = None, **kwargs: Any) -> Any:
-        """
-        Answer one request or many.
+        """Answer one request or many.
 
         Args:
             inputs (`dict`, `str`, or a list, generator or dataset of them): requests `{"state": ..., "questions":
@@ -71,9 +65,7 @@ class UniMCDecisionPipeline(UniMCZeroShotPipeline):
             kwargs["questions"] = questions
         return super().__call__(inputs, **kwargs)
 
-    def _requests(
-        self, inputs: Iterable[Any], size: int | None, is_one: bool, questions: Any = None
-    ) -> Iterator[DecisionRequest]:
+    def _requests(self, inputs: Iterable[Any], size: Any, is_one: bool, questions: Any = None) -> Iterator[Any]:
         language = self.model.config.language
         if questions is not None:
             parse_questions(questions, language)
@@ -81,24 +73,16 @@ class UniMCDecisionPipeline(UniMCZeroShotPipeline):
         return (parse_request(request, language) for request in inputs)
 
     def _run(self, requests: Iterator[Any], *args: Any) -> Iterator[dict]:
-        waiting: deque[DecisionRequest] = deque()  # requests of which questions are being answered
-
-        def menus() -> Iterator[ClassificationRequest]:
-            for request in requests:
-                waiting.append(request)
-                yield from request.classifications()
-
-        results = super()._run(menus(), *args)
-        for first in results:
-            questions = waiting.popleft().questions
+        requests, asked = tee(requests)
+        menus = (menu for request in asked for menu in request.classifications())
+        results = super()._run(menus, *args)
+        for request in requests:
             answers = {}
-            for question, result in zip(questions, [first, *islice(results, len(questions) - 1)]):
+            for question, result in zip(request.questions, results):
                 question.num_truncated_tokens = result.get("num_truncated_tokens", 0)
                 # One option alone is certain here; the zero-shot pipeline asks whether it is right.
-                is_alone = len(question.options) == 1
-                answers[question.name] = question.answer(
-                    [1.0] if is_alone else scores_in_order(result, question.options)
-                )
+                scores = [1.0] if len(question.options) == 1 else scores_in_order(result, question.options)
+                answers[question.name] = question.answer(scores)
             yield answers
 
 
@@ -118,6 +102,7 @@ class UniMCDecisionConfig(DecisionConfig):
             question=[menu.question for menu in menus],
             max_length=None,
             padding=True,
+            padding_side="right",  # `decide` cuts it off there
             return_tensors="pt",
             return_overflowing_tokens=True,
         )
@@ -127,8 +112,7 @@ class UniMCDecisionConfig(DecisionConfig):
 
 
 class UniMCForDecision(UniMCForMultipleChoice, DecisionMixin):
-    """
-    [`UniMCForMultipleChoice`] with the method by which the `decision` pipeline of transformers scores options.
+    """[`UniMCForMultipleChoice`] with the method by which the `decision` pipeline of transformers scores options.
 
     Of `DecisionMixin` only the type is used, for which the pipeline asks; UniMC has no settings for `decision.json`.
     """
@@ -141,8 +125,7 @@ class UniMCForDecision(UniMCForMultipleChoice, DecisionMixin):
     def decide(
         self, decision_questions: list[DecisionQuestion], decision_config: Any = None, **inputs: torch.Tensor
     ) -> list[torch.Tensor]:
-        """
-        Score the options of several questions, in as few forward passes as their tokens allow.
+        """Score the options of several questions, in as few forward passes as their tokens allow.
 
         Args:
             decision_questions: one per row of the inputs.
@@ -155,18 +138,13 @@ class UniMCForDecision(UniMCForMultipleChoice, DecisionMixin):
         scores = [torch.empty(0)] * len(decision_questions)
         lengths = inputs["attention_mask"].sum(-1).tolist()
         for rows in token_batches(lengths, self.device.type):
-            longest = lengths[rows[0]]
-            batch = {
-                name: values[rows] if name == "option_positions" else values[rows, :longest]
-                for name, values in inputs.items()
-            }
-            outputs = self(**{name: values.to(self.device) for name, values in batch.items()})
-            for row, logits in zip(rows, outputs.yes_no_logits[..., 0].float() / self.config.softmax_temperature):
-                order = decision_questions[row].reading_order
+            # No row has more options than tokens, so that this cuts padding only of `option_positions`, too.
+            batch = {name: values[rows, : lengths[rows[0]]].to(self.device) for name, values in inputs.items()}
+            yes_logits = self(**batch).yes_no_logits[..., 0].float() / self.config.softmax_temperature
+            for row, logits in zip(rows, yes_logits):
+                order = torch.tensor(reading_order(decision_questions[row].option_texts), device=logits.device)
                 check_scores(logits.tolist(), self.dtype)
-                scores[row] = logits.new_empty(len(order)).index_copy(
-                    0, torch.tensor(order, device=logits.device), logits[: len(order)]
-                )
+                scores[row] = logits.new_empty(len(order)).index_copy(0, order, logits[: len(order)])
         return scores
 
 

@@ -1,7 +1,6 @@
-"""Typed questions about a state, checked: what the `decision` pipeline of transformers takes and answers.
+"""Typed questions about a state, as menus of options: what the `decision` pipeline of transformers takes and answers.
 
 A request is `{"state": ..., "questions": {name: {"type": ..., "instructions": ..., "criteria": ...}}}` or its JSON.
-Every question becomes a menu of options, so that the model reads it like any other multiple choice.
 """
 
 from __future__ import annotations
@@ -21,9 +20,8 @@ EXAMPLES = {
     "noul": '{"type": "noul", "instructions": "Is a refund asked for?"}',
 }
 REQUEST_EXAMPLE = '{"state": "a text", "questions": {"refund": ' + EXAMPLES["noul"] + "}}"
-# What the options "true" and "false" of a noul question are called in a menu.
-TRUE_FALSE_WORDS = {"chinese": {"true": "是", "false": "否"}}
-ENGLISH_TRUE_FALSE_WORDS = {"true": "yes", "false": "no"}
+# What the options "true" and "false" of a noul question are called in a menu; elsewhere as in English.
+TRUE_FALSE_WORDS = {"english": {"true": "yes", "false": "no"}, "chinese": {"true": "是", "false": "否"}}
 
 
 @dataclass
@@ -38,14 +36,8 @@ class DecisionQuestion:
     option_texts: tuple[str, ...]  # what the model reads for each
     num_truncated_tokens: int = 0  # how much of the end of the state did not fit; set once it is known
 
-    @property
-    def reading_order(self) -> list[int]:
-        """Indices of the options in the order in which the model reads them: the same however they were passed."""
-        return reading_order(self.option_texts)
-
     def answer(self, probabilities: list[float]) -> dict[str, Any]:
-        """
-        The answer, in the format of the `decision` pipeline of transformers.
+        """The answer, in the format of the `decision` pipeline of transformers.
 
         Args:
             probabilities: one of each option, in the order of `options`; they sum to 1.
@@ -60,20 +52,19 @@ class DecisionQuestion:
         answer: dict[str, Any] = {"type": self.type}
         if self.type == "noul":
             answer["noul"] = shares["true"]
-        elif self.type == "choice":
-            # Of options that are equally likely the first by name: not the one that was passed first.
-            best = min(shares, key=lambda option: (-shares[option], option))
-            chance = 1 / len(shares)
-            confidence = 1.0 if len(shares) == 1 else max(0.0, (shares[best] - chance) / (1 - chance))
-            answer |= {"choice": best, "confidence": confidence, "probabilities": shares}
         else:
-            levels, middle = range(len(shares)), (len(shares) - 1) / 2
-            likeliest = max(levels, key=probabilities.__getitem__)
-            distance = sum(share * abs(level - likeliest) for level, share in zip(levels, probabilities))
-            by_chance = sum(abs(level - middle) for level in levels) / len(shares)
-            answer["score"] = sum(level * share for level, share in zip(levels, probabilities))
-            answer["legend"] = dict(zip(self.options, self.descriptions))
-            answer["confidence"] = 1.0 if len(shares) == 1 else max(0.0, 1 - distance / by_chance)
+            if self.type == "choice":
+                # Of options that are equally likely the first by name: not the one that was passed first.
+                answer["choice"] = best = min(shares, key=lambda option: (-shares[option], option))
+                doubt, by_chance = 1 - shares[best], 1 - 1 / len(shares)
+            else:
+                levels, middle = range(len(shares)), (len(shares) - 1) / 2
+                likeliest = max(levels, key=probabilities.__getitem__)
+                doubt = sum(share * abs(level - likeliest) for level, share in zip(levels, probabilities))
+                by_chance = sum(abs(level - middle) for level in levels) / len(shares)
+                answer["score"] = sum(level * share for level, share in zip(levels, probabilities))
+                answer["legend"] = dict(zip(self.options, self.descriptions))
+            answer["confidence"] = max(0.0, 1 - doubt / by_chance) if by_chance else 1.0
             answer["probabilities"] = shares
         if self.num_truncated_tokens:
             answer["num_truncated_tokens"] = self.num_truncated_tokens
@@ -92,7 +83,7 @@ class DecisionRequest:
         return [
             ClassificationRequest(
                 text=self.state,
-                labels=tuple(question.options[i] for i in question.reading_order),
+                labels=tuple(question.options[i] for i in reading_order(question.option_texts)),
                 options=tuple(sorted(question.option_texts)),
                 question=question.instructions,
             )
@@ -101,16 +92,9 @@ class DecisionRequest:
 
 
 def parse_request(request: Any, language: str | None = None) -> DecisionRequest:
-    """
-    Check a request.
+    """Check a request, a dict or its JSON; one `ValueError` lists every question that is wrong.
 
-    Args:
-        request: a dict or its JSON, see above.
-        language: of the model, for the words of true and false.
-
-    Raises:
-        ValueError: if it is not a dict (or JSON of one) with `state` and `questions`, holds images, or if questions
-            are wrong: all of them are listed.
+    The `language` of the model decides the words for true and false.
     """
     if isinstance(request, str):
         try:
@@ -123,13 +107,12 @@ def parse_request(request: Any, language: str | None = None) -> DecisionRequest:
     # An array that came in place of JSON has no truth value.
     if assets is not None and not (isinstance(assets, (Mapping, list)) and not assets):
         raise ValueError("`assets`: UniMC reads text only, no images.")
-    return DecisionRequest(
-        _text("state", request["state"], is_state=True), parse_questions(request["questions"], language)
-    )
+    state = _text("state", request["state"], is_state=True)
+    return DecisionRequest(state, parse_questions(request["questions"], language))
 
 
 def parse_questions(questions: Any, language: str | None = None) -> tuple[DecisionQuestion, ...]:
-    """Check `{name: question}`; one `ValueError` lists every question that is wrong."""
+    """Check `{name: question}`, as [`parse_request`]."""
     if not isinstance(questions, Mapping) or not questions:
         raise ValueError(f"`questions` must be a dict of at least one question by name, got {brief(questions)}.")
     parsed, errors = [], []
@@ -151,31 +134,25 @@ def _parse_question(name: Any, question: Any, language: str | None) -> DecisionQ
     if unknown:
         raise ValueError(f"unknown {', '.join(unknown)}; a {kind} question looks like {EXAMPLES[kind]}.")
     criteria = question.get("criteria")
+    words: dict[Any, str]  # what an option is called in the menu
     if kind == "score":
         if not isinstance(criteria, (list, tuple)) or not criteria:
             raise ValueError(f"`criteria` must be a list of levels, got {brief(criteria)}; e.g. {EXAMPLES[kind]}.")
-        descriptions = {str(i): level for i, level in enumerate(criteria)}
-        texts = [_text(f"criteria[{i}]", level) for i, level in descriptions.items()]
-    else:
-        words = _option_words(kind, criteria, language)
-        descriptions = {option: (criteria or {}).get(option) for option in words}
-        texts = [
-            described(word, _text(f"criteria[{option!r}]", descriptions[option])) for option, word in words.items()
-        ]
-    instructions = _text("instructions", question.get("instructions"))
-    option_texts = check_menu("criteria", texts)
-    return DecisionQuestion(name, kind, instructions, tuple(descriptions), tuple(descriptions.values()), option_texts)
-
-
-def _option_words(kind: str, criteria: Any, language: str | None) -> dict[str, str]:
-    """option -> what it is called in the menu of a choice or noul question."""
-    if kind == "choice":
+        criteria = dict(enumerate(criteria))
+        words = dict.fromkeys(criteria, "")
+    elif kind == "choice":
         if not isinstance(criteria, Mapping) or not criteria:
             raise ValueError(f"`criteria` must be a dict of options, got {brief(criteria)}; e.g. {EXAMPLES[kind]}.")
-        return {option: option for option in check_menu("criteria", list(criteria))}
-    if criteria is not None and not (isinstance(criteria, Mapping) and set(criteria) <= {"true", "false"}):
-        raise ValueError(f"`criteria` of a noul question may describe 'true' and 'false', got {brief(criteria)}.")
-    return TRUE_FALSE_WORDS.get(language or "", ENGLISH_TRUE_FALSE_WORDS)
+        words = {option: option for option in check_menu("criteria", list(criteria))}
+    else:
+        if criteria is not None and not (isinstance(criteria, Mapping) and set(criteria) <= {"true", "false"}):
+            raise ValueError(f"`criteria` of a noul question may describe 'true' and 'false', got {brief(criteria)}.")
+        words = TRUE_FALSE_WORDS.get(language or "", TRUE_FALSE_WORDS["english"])
+    descriptions = {key: (criteria or {}).get(key) for key in words}
+    texts = [described(word, _text(f"criteria[{key!r}]", descriptions[key])) for key, word in words.items()]
+    instructions = _text("instructions", question.get("instructions"))
+    option_texts, options = check_menu("criteria", texts), tuple(map(str, words))
+    return DecisionQuestion(name, kind, instructions, options, tuple(descriptions.values()), option_texts)
 
 
 def _text(name: str, value: Any, is_state: bool = False) -> str:
@@ -196,11 +173,6 @@ def _text(name: str, value: Any, is_state: bool = False) -> str:
             raise ValueError(f"`{name}` holds a {type(entry).__name__}: only what JSON knows can be read.") from None
 
     try:
-        text = read(value)
+        return check_text(name, read(value))
     except RecursionError:
         raise ValueError(f"`{name}` is nested too deeply.") from None
-    check_text(name, text)
-    return text
-
-
-__all__ = ["DecisionQuestion", "DecisionRequest", "parse_questions", "parse_request"]

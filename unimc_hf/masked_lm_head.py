@@ -34,9 +34,12 @@ class MaskedLMHead:
     def find(cls, model: Any) -> MaskedLMHead:
         """The head among the children of `model`; a `ValueError` if it has none of the known layouts."""
         for paths, decoder_path in _LAYOUTS:
-            transforms = tuple(F.gelu if path == "gelu" else _get(model, path) for path in paths)
-            if all(transforms) and _get(model, decoder_path) is not None:
-                return cls(model, transforms, decoder_path)
+            try:
+                model.get_submodule(decoder_path)
+                transforms = tuple(F.gelu if path == "gelu" else model.get_submodule(path) for path in paths)
+            except AttributeError:
+                continue
+            return cls(model, transforms, decoder_path)
         raise ValueError(
             f"`text_config`: the MLM head of model_type {model.config.text_config.model_type!r} has no layout that "
             f"UniMC knows; its parts are {[name for name, _ in model.named_children()]}."
@@ -70,10 +73,3 @@ class MaskedLMHead:
         setattr(owner, name, decoder)
         if getattr(owner, "bias", None) is not None:  # heads that own the bias tie it to the decoder's
             owner.bias = decoder.bias
-
-
-def _get(model: nn.Module, path: str) -> nn.Module | None:
-    try:
-        return model.get_submodule(path)
-    except AttributeError:
-        return None

@@ -20,14 +20,10 @@ from .configuration_unimc import UniMCConfig
 from .masked_lm_head import MaskedLMHead
 from .option_attention import NAME as UNIMC_ATTENTION
 from .option_encoder import adapt, encode
-from .option_losses import check_targets, masked_language_modeling_loss, option_prediction_loss
+from .option_losses import masked_language_modeling_loss, option_prediction_loss
 from .option_structure import find_options, shift_options
-from .saved_files import make_room
 
 logger = logging.get_logger(__name__)
-
-# The reference's ALBERT head normalises with PyTorch's default epsilon, whatever `layer_norm_eps` says.
-ALBERT_HEAD_LAYER_NORM_EPS = 1e-5
 
 
 @dataclass
@@ -40,7 +36,6 @@ class UniMCOutput(ModelOutput):
         yes_no_logits (`torch.FloatTensor` of shape `(batch_size, num_choices, 2)`): the *yes* and *no* logits;
             `sigmoid(yes - no)` scores an option on its own.
         op_loss, mlm_loss (`torch.FloatTensor` of shape `(1,)`): option prediction loss; O-MLM and MLM loss.
-        hidden_states, attentions: as in every transformers encoder.
     """
 
     loss: Tensor | None = None
@@ -53,11 +48,8 @@ class UniMCOutput(ModelOutput):
 
 
 class UniMCForMultipleChoice(PreTrainedModel):
-    """
-    A masked language model that answers multiple-choice questions. Its children are the children of the
-    `...ForMaskedLM` class of `config.text_config`, under their own names: plain checkpoints load as they are, and
-    saved ones load as plain masked language models.
-    """
+    """A masked language model that answers multiple-choice questions. It has the children of the `...ForMaskedLM` class
+    of `config.text_config`: plain checkpoints load as they are, and saved ones load as plain masked language models."""
 
     config_class = UniMCConfig
     config: UniMCConfig
@@ -103,7 +95,7 @@ class UniMCForMultipleChoice(PreTrainedModel):
         ]
         if text_config.model_type == "albert":
             layer_norm: Any = self.get_submodule("predictions.LayerNorm")
-            layer_norm.eps = ALBERT_HEAD_LAYER_NORM_EPS
+            layer_norm.eps = 1e-5  # the reference's head has PyTorch's default, whatever `layer_norm_eps` says
         adapt(self.get_backbone())
         if not config.is_order_invariant:
             logger.warning_once(
@@ -113,34 +105,12 @@ class UniMCForMultipleChoice(PreTrainedModel):
         self.post_init()
 
     @classmethod
-    def from_pretrained(cls, pretrained_model_name_or_path: Any, *model_args: Any, **kwargs: Any) -> Any:
-        """As in transformers; with the package installed (`loading/from_pretrained.py`), of a plain masked LM, too.
-
-        Raises:
-            ValueError: if weights of the encoder, or of a saved UniMC model any weights, are missing and
-                `output_loading_info=True` does not ask to be told instead.
-        """
-        with_info = kwargs.pop("output_loading_info", False)
-        loaded: Any = super().from_pretrained(
-            pretrained_model_name_or_path, *model_args, output_loading_info=True, **kwargs
-        )
-        model, info = loaded
+    def from_pretrained(cls, *args: Any, **kwargs: Any) -> Any:
+        """As in transformers; the installed package does more (`loading/from_pretrained.py`)."""
+        loaded: Any = super().from_pretrained(*args, **kwargs)
+        model = loaded[0] if isinstance(loaded, tuple) else loaded
         model.dtype_is_auto = kwargs.get("dtype") == "auto"  # `pipeline` says so unless its user chose
-        # The architectures of a plain model stand in `text_config`, and a plain encoder has no head.
-        needed = "" if model.config.architectures else f"{model.base_model_prefix}."
-        missing = sorted(key for key in info["missing_keys"] if key.startswith(needed))
-        if missing and pretrained_model_name_or_path is not None and not with_info:
-            raise ValueError(
-                f"The weights in {model.config.name_or_path!r} do not fit its configuration: {len(missing)} are "
-                f"missing, e.g. `{missing[0]}`. Is a file damaged, or of another model?"
-            )
-        return loaded if with_info else model
-
-    def save_pretrained(self, save_directory: Any, is_main_process: bool = True, *args: Any, **kwargs: Any) -> None:
-        """As in transformers; weights that are there are removed first, so that a save that fails leaves no mix."""
-        if is_main_process and not getattr(self, "_hf_peft_config_loaded", False):
-            make_room(save_directory, **kwargs)
-        super().save_pretrained(save_directory, is_main_process, *args, **kwargs)
+        return loaded
 
     def get_backbone(self) -> Any:
         """The encoder without its head, a [`PreTrainedModel`], e.g. a `BertModel`."""
@@ -149,12 +119,6 @@ class UniMCForMultipleChoice(PreTrainedModel):
     def get_masked_lm_head(self) -> MaskedLMHead:
         """The parts of the MLM head, found by structure."""
         return MaskedLMHead.find(self)
-
-    def get_position_embeddings(self) -> nn.Embedding | tuple[nn.Embedding]:
-        return self.get_backbone().get_position_embeddings()
-
-    def resize_position_embeddings(self, new_num_position_embeddings: int) -> None:
-        self.get_backbone().resize_position_embeddings(new_num_position_embeddings)
 
     def get_output_embeddings(self) -> nn.Module:
         return self.get_masked_lm_head().decoder
@@ -199,12 +163,9 @@ class UniMCForMultipleChoice(PreTrainedModel):
                 that is not there; if the option structure cannot be derived, or the ids of yes and no are unknown; if
                 there are `past_key_values` (peft's prefix tuning).
         """
-        yes_no_token_ids = [self.config.yes_token_id, self.config.no_token_id]
+        yes_no_token_ids: Any = [self.config.yes_token_id, self.config.no_token_id]
         if None in yes_no_token_ids:
-            raise ValueError(
-                "`config.yes_token_id` and `config.no_token_id` are not set: a plain checkpoint does not record them. "
-                "Pass both to `from_pretrained`, or use pipeline('unimc-zero-shot', model=..., language=...)."
-            )
+            raise ValueError("`config.yes_token_id` and `no_token_id` are not set: pass both to `from_pretrained`.")
         if kwargs.get("past_key_values") is not None:  # peft's prefix tuning
             raise ValueError("`past_key_values` are not supported; peft's prompt tuning, P-tuning and LoRA work.")
         if input_ids is None and inputs_embeds is None:
@@ -223,8 +184,9 @@ class UniMCForMultipleChoice(PreTrainedModel):
                 mlm_target_ids = nn.functional.pad(mlm_target_ids, (num_virtual_tokens, 0), value=-100)
         has_option = option_positions > 0
         has_target = labels is not None or option_targets is not None
-        if has_target:
-            labels, option_targets = check_targets(labels, option_targets, has_option)
+        if isinstance(labels, Tensor) and labels.dim() == 2 and option_targets is None:
+            labels, option_targets = None, labels
+        self.check_targets(labels, option_targets, has_option)
         if attention_mask is None:
             attention_mask = torch.ones_like(option_ids)
 
@@ -257,8 +219,12 @@ class UniMCForMultipleChoice(PreTrainedModel):
             attentions=getattr(outputs, "attentions", None),
         )
 
-    def check_inputs(self, inputs_embeds: Tensor | None = None, **tensors: Tensor | None) -> None:
+    def check_inputs(self, inputs_embeds: Tensor | None, **tensors: Tensor | None) -> None:
         """What the installed package checks of the tensors of a call (`loading/untrusted_inputs.py`)."""
+
+    @staticmethod
+    def check_targets(labels: Any, option_targets: Any, has_option: Tensor) -> None:
+        """And what of the targets."""
 
 
 __all__ = ["UniMCForMultipleChoice", "UniMCOutput"]

@@ -3,12 +3,9 @@
 Of K options of b tokens and a text of T tokens, an option's token may see b + T of the K b + T tokens. With blocks just
 these scores are computed, linear in K. Short menus go through PyTorch's fused kernel, with a mask.
 
-Worked example, two options of two tokens and one, `-` for what is padding:
-
-    option_ids     0    1   1   2  0   0   0         the index of a token in the sequence is 0 to 6
-    block_index  [[1, 2], [3, -]]                    block k holds option k
-    text_index   [0, 4, 5, 6]
-    slots        [0, 4, 5, 6, 1, 2, 3]               token -> its place in [text, then block after block]
+Worked example, two options of two tokens and one: `option_ids` are [0, 1, 1, 2, 0, 0, 0]; `block_index` is [[1, 2],
+[3, -]], block k holds option k; `text_index` is [0, 4, 5, 6]; `slots`, the place of each token in [text, then block
+after block], are [0, 4, 5, 6, 1, 2, 3].
 """
 
 from __future__ import annotations
@@ -26,10 +23,8 @@ from .option_structure import additive_mask
 
 NAME = "unimc"
 # The whole table is one fused kernel and the blocks are several steps: measured by examples/benchmark/crossover.py.
-SHORTEST = 256
-SAVING = 3.0
-# Scores of options that are held at once, in elements: 64 Mi of bfloat16 are 128 MiB.
-SCORES_AT_ONCE = 64 * 2**20
+SHORTEST, SAVING = 256, 3.0
+SCORES_AT_ONCE = 64 * 2**20  # elements of scores of options that are held: 128 MiB in bfloat16
 
 
 @dataclass(frozen=True)

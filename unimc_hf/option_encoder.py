@@ -19,8 +19,7 @@ from .option_attention import option_blocks_if_cheaper
 from .option_structure import additive_mask, at_positions, build_attention_mask, build_position_ids
 
 BERT_LAYERS = ("bert", "electra", "ernie", "roberta", "xlm-roberta")
-# What a caller may ask of every layer, so that all of them are run as a whole.
-OF_EVERY_LAYER = ("output_hidden_states", "output_attentions")
+OF_EVERY_LAYER = ("output_hidden_states", "output_attentions")  # what a caller may ask, so that layers are run whole
 RECORDS_STATES = "transformers.utils.output_capturing"  # whose hooks stay, and do nothing when none are asked for
 
 
@@ -35,10 +34,9 @@ def encode(
     only_options: bool,
     **kwargs: Any,
 ) -> tuple[Tensor, Any]:
-    """The states of the encoder `backbone` at the options, `(batch_size, num_choices, hidden_size)`, and its output.
+    """The states of the encoder at the options, `(batch_size, num_choices, hidden_size)`, and its output.
 
-    Arguments are those of [`UniMCForMultipleChoice.forward`], others are the encoder's own. With `only_options` nobody
-    will read states elsewhere: then the output may be `None`.
+    Arguments are those of [`UniMCForMultipleChoice.forward`]. With `only_options` the output may be left `None`.
     """
     config = backbone.config
     kwargs = {**kwargs, **{name: getattr(config, name) for name in OF_EVERY_LAYER if kwargs.get(name) is None}}

@@ -1,57 +1,40 @@
-"""What a user may pass to the tokenizer, checked, and laid out as token ids: between `tokenization_unimc` and strings.
-
-This file knows the order of the parts of an example and what may be cut; it knows nothing about vocabularies.
-"""
+"""What a user may pass to the tokenizer, checked and laid out: the order of the parts, and what may be cut."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 DEFAULT_MAX_LENGTH = 512
 
-
-@dataclass(frozen=True)
-class OptionInputs:
-    """A batch of examples as plain strings; `""` stands for a question or a second text that is not there."""
-
-    texts: list[str]
-    text_pairs: list[str]
-    questions: list[str]
-    options: list[tuple[str, ...]]
-    is_batched: bool
+# The parts of an example in the order of its tokens: options, question, text and second text; `""` is none.
+Example = tuple[tuple[str, ...], str, str, str]
 
 
-def check_option_inputs(text: Any, text_pair: Any, options: Any, question: Any, max_length: int | None) -> OptionInputs:
-    """Bring the arguments of a tokenizer call to one form.
-
-    Raises:
-        TypeError: if something is not a string or not a list where one belongs.
-        ValueError: if a menu is empty, repeats an option or has an empty one, or if lengths do not match.
-    """
+def check_examples(text: Any, text_pair: Any, options: Any, question: Any, max_length: int | None) -> list[Example]:
+    """The arguments of a tokenizer call as examples; a `TypeError` or `ValueError` names the one that is wrong."""
     if max_length is not None and (isinstance(max_length, bool) or not isinstance(max_length, int) or max_length < 1):
         raise ValueError(f"`max_length` must be a positive integer or None, got {max_length!r}.")
     is_batched = isinstance(text, (list, tuple))
-    texts = list(text) if is_batched else [text]
-    for value in texts:
-        check_text("text", value)
-    return OptionInputs(
-        texts=texts,
-        text_pairs=_one_per_text("text_pair", text_pair, len(texts), is_batched),
-        questions=_one_per_text("question", question, len(texts), is_batched),
-        options=_menus(options, len(texts), is_batched),
-        is_batched=is_batched,
-    )
+    texts = [check_text("text", value) for value in (text if is_batched else [text])]
+    text_pairs = _one_per_text("text_pair", text_pair, len(texts), is_batched)
+    questions = _one_per_text("question", question, len(texts), is_batched)
+    return list(zip(_menus(options, len(texts), is_batched), questions, texts, text_pairs))
 
 
-def check_text(name: str, value: Any) -> None:
-    """Raise unless `value` is a string that can be encoded as UTF-8."""
+def check_text(name: str, value: Any) -> str:
+    """Raise unless `value` is a string that can be encoded as UTF-8; return it."""
     if not isinstance(value, str):
         raise TypeError(f"`{name}` must be a string, got {type(value).__name__}.")
     try:
         value.encode("utf-8")
     except UnicodeEncodeError as error:
         raise ValueError(f"`{name}` holds a lone surrogate at character {error.start}: not valid text.") from None
+    return value
+
+
+def check_optional_text(name: str, value: Any) -> str:
+    """As [`check_text`], with `""` for `None`."""
+    return "" if value is None else check_text(name, value)
 
 
 def check_menu(name: str, menu: Any) -> tuple[str, ...]:
@@ -61,8 +44,7 @@ def check_menu(name: str, menu: Any) -> tuple[str, ...]:
     if not menu:
         raise ValueError(f"`{name}` is empty: there is nothing to choose from.")
     for option in menu:
-        check_text(name, option)
-        if not option.strip():
+        if not check_text(name, option).strip():
             raise ValueError(f"`{name}` holds an empty option.")
     if len(set(menu)) != len(menu):
         repeated = next(option for option in menu if menu.count(option) > 1)
@@ -90,39 +72,32 @@ def _one_per_text(name: str, value: Any, size: int, is_batched: bool) -> list[st
         raise TypeError(f"`{name}` must be {expected}, got {type(value).__name__}.")
     if len(value) != size:
         raise ValueError(f"`{name}` has {len(value)} entries for {size} texts.")
-    filled = ["" if entry is None else entry for entry in value]
-    for entry in filled:
-        check_text(name, entry)
-    return filled
+    return [check_optional_text(name, entry) for entry in value]
 
 
 def lay_out(
-    inputs: OptionInputs,
+    examples: list[Example],
     ids: dict[str, list[int]],
     special: tuple[int, int, int],
     max_length: int | None,
     model_max_length: int,
     truncation: bool,
 ) -> dict[str, list]:
-    """Token ids and option structure of every example.
+    """Token ids and option structure of every example; a `ValueError` has the counts of one that does not fit.
 
     Args:
-        ids: the token ids of every string of `inputs`, without special tokens.
+        ids: the token ids of every string of the examples, without special tokens.
         special: the ids of `[CLS]`, `[MASK]` and `[SEP]`.
-        max_length: most tokens of an example, or `None`: see [`UniMCTokenizer`].
+        max_length, truncation: as in [`UniMCTokenizer.encode_options`].
         model_max_length: how many positions the model has; counts when `max_length` is `None`.
-        truncation: whether a text that is too long is cut; otherwise it raises.
-
-    Raises:
-        ValueError: if an example does not fit, with the counts.
     """
     names = ("input_ids", "token_type_ids", "attention_mask", "option_ids", "option_positions", "num_truncated_tokens")
     features: dict[str, list] = {name: [] for name in names}
     sep_id = special[2]
-    heads = {menu: _lay_out_menu([ids[option] for option in menu], *special) for menu in dict.fromkeys(inputs.options)}
-    for row, menu in enumerate(inputs.options):
+    menus = {menu for menu, *_ in examples}
+    heads = {menu: _lay_out_menu([ids[option] for option in menu], *special) for menu in menus}
+    for row, (menu, question, text, text_pair) in enumerate(examples):
         head, option_ids, option_positions = heads[menu]
-        question, text, text_pair = inputs.questions[row], inputs.texts[row], inputs.text_pairs[row]
         limit, room = _limits(len(head), max(len(ids[option]) for option in menu), max_length, model_max_length)
         if room < (len(ids[question]) + 1) * bool(question) + min(len(ids[text]), 1) + 1:
             asked = f" and a question of {len(ids[question])} tokens" if question else ""
@@ -135,12 +110,12 @@ def lay_out(
         parts = [question] * bool(question) + [text] + [text_pair] * bool(text_pair)
         tail = [token for part in parts for token in (*ids[part], sep_id)]
         truncated = max(0, len(tail) - room)
+        if truncated and not truncation:
+            raise ValueError(
+                f"Example {row} has {len(head) + len(tail)} tokens, `max_length` allows {len(head) + room} and "
+                "`truncation` is off."
+            )
         if truncated:
-            if not truncation:
-                raise ValueError(
-                    f"Example {row} has {len(head) + len(tail)} tokens, `max_length` allows {len(head) + room} and "
-                    "`truncation` is off."
-                )
             tail = tail[: room - 1] + [sep_id]
         features["input_ids"].append(head + tail)
         features["token_type_ids"].append([0] + [1] * (len(head) - 1) + [0] * len(tail))

@@ -41,10 +41,7 @@ def find_options(
 
 
 def shift_options(count: int, option_ids: Tensor, option_positions: Tensor) -> tuple[Tensor, Tensor]:
-    """The structure of a sequence that has `count` more tokens in front, which belong to no option: soft prompts.
-
-    They stand at position 0 like `[CLS]` and every token sees them, so options still do not depend on their order.
-    """
+    """The structure with `count` more tokens in front: soft prompts, at position 0 like `[CLS]`, and seen by all."""
     moved = torch.where(option_positions > 0, option_positions + count, 0)
     return torch.nn.functional.pad(option_ids, (count, 0)), moved
 

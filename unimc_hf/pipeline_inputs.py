@@ -1,7 +1,6 @@
 """What a user may pass to the pipeline, checked and brought to one form: a `ClassificationRequest` per text.
 
-A request keeps the labels as the user wrote them apart from the option texts that the model reads, so that label
-descriptions, groups, a hypothesis template or the published Chinese templates never show in the answer.
+It keeps the labels, as the user wrote them and the answer names them, apart from the options that the model reads.
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ from dataclasses import dataclass
 from string import Formatter
 from typing import Any
 
-from .option_inputs import check_menu, check_text
+from .option_inputs import check_menu, check_optional_text, check_text
 
 # How the published Chinese checkpoints were asked about two texts: label -> the option it becomes.
 TASK_TYPE_TEMPLATES = {
@@ -52,10 +51,10 @@ def check_hypothesis_template(template: Any) -> str:
     if not isinstance(template, str):
         raise TypeError(f"`hypothesis_template` must be a string, got {type(template).__name__}.")
     try:
-        fields = [(name, spec, conversion) for _, name, spec, conversion in Formatter().parse(template)]
+        fields = [tuple(field) for _, *field in Formatter().parse(template) if field[0] is not None]
     except ValueError as error:
         raise ValueError(f"`hypothesis_template` {template!r} is not a template: {error}.") from None
-    if [field for field in fields if field[0] is not None] != [("", "", None)]:
+    if fields != [("", "", None)]:
         raise ValueError(f"`hypothesis_template` must hold exactly one {{}} for the label, got {template!r}.")
     return template
 
@@ -70,10 +69,9 @@ def check_positive(name: str, value: Any, least: int = 1) -> None:
 
 def check_settings(arguments: Mapping[str, Any]) -> None:
     """Raise unless those arguments of a call that are flags or numbers are of their kind and in their range."""
-    for name, optional in (("multi_label", False), ("calibrated", False), ("progress_bar", True)):
-        value = arguments.get(name, False)
-        if not isinstance(value, bool) and not (optional and value is None):
-            raise TypeError(f"`{name}` must be True or False, got {value!r}.")
+    for name, kind in (("multi_label", bool), ("calibrated", bool), ("progress_bar", bool | None)):
+        if not isinstance(arguments.get(name, False), kind):
+            raise TypeError(f"`{name}` must be True or False, got {arguments[name]!r}.")
     for name, least in (("batch_size", 1), ("top_k", 1), ("stride", 0)):
         if arguments.get(name) is not None:
             check_positive(name, arguments[name], least)
@@ -90,24 +88,15 @@ def reading_order(options: Sequence[str]) -> list[int]:
     return sorted(range(len(options)), key=options.__getitem__)
 
 
-def described(label: str, description: str | None) -> str:
-    """What the model reads for a label with a description, or for a part of a group."""
-    return f"{label}: {description}" if description else label
+def described(label: str, description: str) -> str:
+    """What the model reads for a label with a description, or for a part of a group; either may be `""`."""
+    return ": ".join(filter(None, (label, description)))
 
 
 class RequestBuilder:
-    """
-    Turns inputs and call arguments into requests.
+    """Turns inputs and the arguments of [`UniMCZeroShotPipeline.__call__`] into checked requests.
 
-    Args:
-        candidate_labels: labels, `{label: description}`, `{group: labels}`, or a string with commas (also "，" and
-            "、") between labels; or a list of these, one per text.
-        question, text_pair: `None`, a string for every text, or a list with one entry per text.
-        hypothesis_template: how a label becomes an option, e.g. `"This text is about {}."`.
-        sort_options: whether options come in alphabetical order, whatever order they were passed in.
-
-    Raises:
-        TypeError, ValueError: naming the argument, before any text is encoded.
+    With `sort_options` the options come in alphabetical order, whatever order they were passed in.
     """
 
     def __init__(
@@ -120,9 +109,9 @@ class RequestBuilder:
     ) -> None:
         self.sort_options = sort_options
         self.template = check_hypothesis_template(hypothesis_template)
-        self.strings = {"question": question, "text_pair": text_pair}  # the same for every text
+        self.shared = {"question": question, "text_pair": text_pair}  # the same for every text
         self.columns: dict[str, list] = {}  # one entry per text
-        for name, value in self.strings.items():
+        for name, value in self.shared.items():
             entries = None if isinstance(value, Set) else as_list(value)
             if entries is not None:
                 self.columns[name] = entries
@@ -143,78 +132,63 @@ class RequestBuilder:
 
     def build(self, inputs: Iterable[Any]) -> Iterator[ClassificationRequest]:
         """One request per input, lazily."""
-        for index, item in enumerate(inputs):
-            yield self._request(item, index)
+        return (self._request(item, index) for index, item in enumerate(inputs))
 
     def _request(self, item: Any, index: int) -> ClassificationRequest:
-        own: dict[Any, Any] = {"text": item}
+        given: dict[Any, Any] = {**self.shared, "text": item}
+        for name, entries in self.columns.items():
+            if index >= len(entries):
+                raise ValueError(f"`{name}` has {len(entries)} entries, but there are more texts.")
+            given[name] = entries[index]
         if isinstance(item, Mapping):
             own = {REFERENCE_KEYS.get(key, key): value for key, value in item.items()}
             if "text" not in own:
                 keys = sorted(map(str, item))
                 raise ValueError(f"`inputs` holds a dict without a 'text' (or 'texta'); its keys are {keys}.")
-        check_text("inputs", own["text"])
-        texts: dict[str, Any] = {}
-        for name in self.strings:
-            value = own[name] if name in own else self._given(name, index)
-            texts[name] = "" if value is None else value
-            check_text(name, texts[name])
-        if isinstance(own.get("task_type"), str) and own["task_type"] in TASK_TYPE_TEMPLATES:
-            templates = TASK_TYPE_TEMPLATES[own["task_type"]]
-            options = tuple(template.format(texts["text_pair"]) for template in templates.values())
-            return ClassificationRequest(own["text"], tuple(templates), options, question=texts["question"])
-        if own.get("candidate_labels") is not None:
-            menu = self._menu(own["candidate_labels"])
-        elif "candidate_labels" in self.columns:
-            menu = self._menu(self._given("candidate_labels", index))
-        elif self.shared_menu is not None:
-            menu = self.shared_menu
-        else:
+            if own.get("candidate_labels") is None:
+                own.pop("candidate_labels", None)
+            given |= own
+        text = check_text("inputs", given["text"])
+        question, text_pair = (check_optional_text(name, given[name]) for name in ("question", "text_pair"))
+        task_type, labels = given.get("task_type"), given.get("candidate_labels")
+        if isinstance(task_type, str) and task_type in TASK_TYPE_TEMPLATES:
+            templates = TASK_TYPE_TEMPLATES[task_type]
+            options = tuple(template.format(text_pair) for template in templates.values())
+            return ClassificationRequest(text, tuple(templates), options, question=question)
+        menu = self.shared_menu if labels is None else self._menu(labels)
+        if menu is None:
             raise TypeError("`candidate_labels` is missing: pass the labels to choose from.")
-        return ClassificationRequest(own["text"], *menu, **texts)
-
-    def _given(self, name: str, index: int) -> Any:
-        """What the call says about one of its texts."""
-        if name not in self.columns:
-            return self.strings[name]
-        if index >= len(self.columns[name]):
-            raise ValueError(f"`{name}` has {len(self.columns[name])} entries, but there are more texts.")
-        return self.columns[name][index]
+        return ClassificationRequest(text, *menu, text_pair, question)
 
     def _menu(self, candidate_labels: Any) -> Menu:
-        if isinstance(candidate_labels, Mapping):
-            labels, options, groups = _menu_of_dict(candidate_labels)
-        else:
-            if isinstance(candidate_labels, str):
-                candidate_labels = [label.strip() for label in re.split("[,，、]", candidate_labels) if label.strip()]
-            entries = as_list(candidate_labels)
-            labels = options = check_menu("candidate_labels", candidate_labels if entries is None else entries)
-            groups = ()
+        labels, options, groups = _read_labels(candidate_labels)
         options = check_menu("candidate_labels", [self.template.format(option) for option in options])
-        if self.sort_options:
-            order = reading_order(options)
-            labels, options = tuple(labels[i] for i in order), tuple(options[i] for i in order)
-            groups = tuple(groups[i] for i in order) if groups else ()
+        order = reading_order(options) if self.sort_options else range(len(options))
+        labels, options, groups = (tuple(column[i] for i in order if column) for column in (labels, options, groups))
         return labels, options, groups
 
 
 Menu = tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]  # labels, options, and groups if there are any
 
 
-def _menu_of_dict(entries: Mapping[str, Any]) -> Menu:
-    """Of `{label: description}`, or of `{group: labels}`: a label of two groups is reported as the model reads it."""
-    keys = check_menu("candidate_labels", list(entries))
-    members = {key: as_list(entries[key]) for key in keys}
+def _read_labels(given: Any) -> Menu:
+    """Of a string, a list, `{label: description}` or `{group: labels}`; a label of two groups comes with its group."""
+    if isinstance(given, str):
+        given = [label.strip() for label in re.split("[,，、]", given) if label.strip()]
+    if not isinstance(given, Mapping):
+        entries = as_list(given)
+        labels = check_menu("candidate_labels", given if entries is None else entries)
+        return labels, labels, ()
+    keys = check_menu("candidate_labels", list(given))
+    members = {key: as_list(given[key]) for key in keys}
     if all(labels is None for labels in members.values()):
-        for key in keys:
-            if entries[key] is not None:
-                check_text(f"candidate_labels[{key!r}]", entries[key])
-        return keys, tuple(described(key, entries[key]) for key in keys), ()
+        texts = [check_optional_text(f"candidate_labels[{key!r}]", given[key]) for key in keys]
+        return keys, tuple(map(described, keys, texts)), ()
     pairs: list[tuple[str, str]] = []
     for group, of_group in members.items():
         name = f"candidate_labels[{group!r}]"
         if of_group is None:
-            got = type(entries[group]).__name__
+            got = type(given[group]).__name__
             raise TypeError(f"`{name}` must be a list of labels, as the value of another key is one, got {got}.")
         pairs += [(group, label) for label in check_menu(name, of_group)]
     groups_of = Counter(label for _, label in pairs)

@@ -21,11 +21,9 @@ from tqdm.auto import tqdm
 from transformers import Pipeline, PreTrainedModel, PreTrainedTokenizerFast
 
 from .pipeline_inputs import ClassificationRequest, RequestBuilder, as_list, check_settings
-from .saved_files import make_room
 from .token_batches import text_windows, token_batches
 
-WINDOW = 512  # requests that are encoded and sorted together; a stream holds no more in memory,
-OPTIONS_PER_WINDOW = 65_536  # nor more options than these and one request's
+WINDOW, OPTIONS_PER_WINDOW = 512, 65_536  # requests, and options, that are encoded together: most of a stream in memory
 SECONDS_BEFORE_PROGRESS = 5  # on a terminal, work that takes longer shows how far it is
 
 _forks: list[bool] = []  # one for every fork between the process that loaded this file and this one
@@ -58,9 +56,8 @@ class UniMCZeroShotPipeline(Pipeline):
         **kwargs: those of [`~transformers.Pipeline`], and defaults for the arguments of a call.
 
     Raises:
-        ValueError: if the model is no UniMC model or of a family that UniMC does not support, if the words for yes
-            and no cannot be told or are those of another language, if the model of `language` is not installed, or
-            if the tokenizer is of another model: it has more tokens, or other ids for yes and no.
+        ValueError: if the model is no UniMC model, if the words for yes and no are not known or not those of
+            `language`, if the model of `language` is not installed, or if the tokenizer is of another model.
     """
 
     _load_processor: Any = False
@@ -100,7 +97,13 @@ class UniMCZeroShotPipeline(Pipeline):
         """Model and tokenizer as they were saved; the installed package does more (`loading/pipeline_parts.py`)."""
         if language not in (None, model.config.language):
             raise ValueError(f"`language` is {language!r}, but `model` is of {model.config.language!r}: leave it out.")
+        if not hasattr(tokenizer, "yes_no_token_ids"):
+            raise ValueError(f"`tokenizer` is a {type(tokenizer).__name__}: pass the UniMCTokenizer of the model.")
         return model, tokenizer
+
+    @staticmethod
+    def make_room(save_directory: Any, **kwargs: Any) -> None:
+        """What the installed package does before a save (`loading/safe_saves.py`)."""
 
     def _sanitize_parameters(self, **kwargs: Any) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
         before = {*self.request_arguments, *self.encoding_arguments}
@@ -243,7 +246,7 @@ class UniMCZeroShotPipeline(Pipeline):
 
     def _spans_of(self, text: str) -> list[tuple[int, int]]:
         # Not a call of the tokenizer: that one sets flags that threads share, and reads words like `[SEP]` otherwise.
-        return self.tokenizer._text_backend().encode(text, add_special_tokens=False).offsets
+        return self.tokenizer._text_backend()[0].encode(text, add_special_tokens=False).offsets
 
     def _forward(self, input_tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         if self._num_forks < len(_forks) and torch.get_num_threads() > 1:
@@ -298,7 +301,7 @@ class UniMCZeroShotPipeline(Pipeline):
             revision = getattr(config, "_commit_hash", None)
             model = type(model).from_pretrained(model.name_or_path, config=config, revision=revision or "main")
         # Weights last: until they are there, the folder does not load.
-        make_room(save_directory, **kwargs)
+        self.make_room(save_directory, **kwargs)
         self.tokenizer.save_pretrained(save_directory, **kwargs)
         model.save_pretrained(save_directory, **kwargs)
 

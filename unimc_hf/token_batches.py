@@ -1,7 +1,4 @@
-"""How texts meet the model's limits: a long one in windows, and those of similar length in batches that keep it busy.
-
-`pipeline_unimc` calls `text_windows` where a text does not fit and a `stride` is given, and `token_batches` always.
-"""
+"""How texts meet the model's limits: a long one in windows, and those of similar length in batches."""
 
 from __future__ import annotations
 
@@ -14,11 +11,9 @@ TOKENS_PER_BATCH_ON_ACCELERATOR = 32768
 def text_windows(
     text: str, num_excess_tokens: int, stride: int, spans_of: Callable[[str], list[tuple[int, int]]]
 ) -> list[str]:
-    """
-    Cut a text into overlapping pieces that fit.
+    """Cut a text that has `num_excess_tokens` more tokens than fit into overlapping pieces that do.
 
     Args:
-        text: that has `num_excess_tokens` more tokens than fit.
         stride: least tokens that two neighbours share; the last piece is as long as the others, and shares more.
         spans_of: gives the (start, end) in characters of every token of a string.
 
@@ -44,14 +39,7 @@ def text_windows(
 
 
 def token_batches(lengths: Sequence[int], device_type: str, batch_size: int | None = None) -> Iterator[list[int]]:
-    """
-    Rows of similar length whose padded size stays under a budget of tokens, the longest first.
-
-    Args:
-        lengths: how many tokens each example has.
-        device_type: e.g. `"cpu"` or `"cuda"`; decides the budget.
-        batch_size: most rows of a batch, whatever the budget.
-    """
+    """Rows of similar length (`lengths`, in tokens), the longest first: as many as fill a device, or `batch_size`."""
     budget = TOKENS_PER_BATCH.get(device_type, TOKENS_PER_BATCH_ON_ACCELERATOR)
     batch: list[int] = []
     for row in sorted(range(len(lengths)), key=lengths.__getitem__, reverse=True):
@@ -65,6 +53,3 @@ def token_batches(lengths: Sequence[int], device_type: str, batch_size: int | No
         batch.append(row)
     if batch:
         yield batch
-
-
-__all__ = ["text_windows", "token_batches"]

@@ -5,7 +5,6 @@ One example is laid out as
     [CLS] [MASK] option 1 [MASK] option 2 ... [SEP] question [SEP] text [SEP] (text_pair [SEP])
 
 and described by small integers only, from which the model builds positions and attention (`option_structure`).
-`option_inputs` checks the strings and lays them out; this file knows the vocabulary.
 """
 
 from __future__ import annotations
@@ -17,21 +16,20 @@ from collections.abc import Sequence
 from itertools import chain
 from typing import Any
 
-import torch
 from transformers import BatchEncoding, PreTrainedTokenizerFast
+from transformers.utils import to_py_obj
 
-from .option_inputs import DEFAULT_MAX_LENGTH, check_option_inputs, lay_out
+from .option_inputs import DEFAULT_MAX_LENGTH, check_examples, lay_out
 from .saved_files import write_code
 
 # The words that a published model was trained to write at a right and at a wrong option.
 YES_NO_WORDS = {"english": ("yes", "no"), "chinese": ("是", "非")}
 WORD_START = "▁"
-_OWN_INPUTS = ("option_ids", "option_positions", "num_truncated_tokens")  # which transformers does not know how to pad
+KNOWN_OPTIONS = 10_000  # options whose ids are kept
 
 
 class UniMCTokenizer(PreTrainedTokenizerFast):
-    r"""
-    A fast tokenizer of any supported backbone that also encodes multiple-choice examples.
+    r"""A fast tokenizer of any supported backbone that also encodes multiple-choice examples.
 
     Called with `options` it builds the UniMC layout; called without, it is the plain tokenizer. User text is always
     text: a literal `[MASK]` or `[SEP]` in it is split like any other word. Options are never cut, only the end of the
@@ -55,24 +53,6 @@ class UniMCTokenizer(PreTrainedTokenizerFast):
     model_input_names = ["input_ids", "token_type_ids", "attention_mask"]
     _auto_class = "AutoTokenizer"
 
-    @classmethod
-    def from_plain(cls, tokenizer: PreTrainedTokenizerFast) -> UniMCTokenizer:
-        """The `UniMCTokenizer` with the vocabulary, normaliser and special tokens of a plain fast tokenizer.
-
-        Raises:
-            ValueError: if it is not a fast tokenizer, or lacks `[CLS]`, `[SEP]`, `[MASK]` or `[PAD]`.
-        """
-        if not getattr(tokenizer, "is_fast", False):
-            raise ValueError(f"`tokenizer` is a {type(tokenizer).__name__}; UniMC needs a fast tokenizer.")
-        for name in ("cls_token", "sep_token", "mask_token", "pad_token"):
-            if getattr(tokenizer, name, None) is None:
-                raise ValueError(f"`tokenizer` has no {name}, which the UniMC layout needs.")
-        names = ("model_max_length", "padding_side", "truncation_side", "clean_up_tokenization_spaces")
-        settings = {name: getattr(tokenizer, name) for name in names}
-        converted = cls(tokenizer_object=tokenizer.backend_tokenizer, **settings, **tokenizer._special_tokens_map)
-        converted.name_or_path = tokenizer.name_or_path
-        return converted
-
     def yes_no_token_ids(self, language: str) -> tuple[int, int]:
         """The ids of the words for right and wrong in `language` (`"english"` or `"chinese"`).
 
@@ -83,8 +63,7 @@ class UniMCTokenizer(PreTrainedTokenizerFast):
             raise ValueError(f"`language` must be one of {sorted(YES_NO_WORDS)}, got {language!r}.")
         ids = []
         for word in YES_NO_WORDS[language]:
-            tokens = self.tokenize(word)
-            tokens = tokens[1:] if len(tokens) == 2 and tokens[0] == WORD_START else tokens
+            tokens = [token for token in self.tokenize(word) if token != WORD_START]
             if len(tokens) != 1 or tokens[0] == self.unk_token:
                 raise ValueError(
                     f"The word {word!r} of `language={language!r}` is not one token of this vocabulary: it becomes "
@@ -121,13 +100,11 @@ class UniMCTokenizer(PreTrainedTokenizerFast):
         return_overflowing_tokens: bool = False,
         split_special_tokens: bool = True,
     ) -> BatchEncoding:
-        """
-        Encode one multiple-choice example or a batch of them.
+        """Encode one multiple-choice example or a batch of them.
 
         Args:
             text (`str` or `list[str]`): the passage, or one per example; may be empty.
-            text_pair, question (`str` or `list[str]`, *optional*): a second text after the first, e.g. a hypothesis;
-                a question before it.
+            text_pair, question (`str` or `list[str]`, *optional*): a second text after the first; a question before it.
             options (`list[str]` or `list[list[str]]`): the options of every example, or one list per example.
             max_length (`int`, *optional*, defaults to 512): most tokens of an example. With `None` it is 512 (or what
                 the model has positions for) and grows by what a menu takes over half of that: options restart their
@@ -146,17 +123,23 @@ class UniMCTokenizer(PreTrainedTokenizerFast):
             `[MASK]`, 0 where there is none. One text without `return_tensors` gives lists without a batch dimension.
 
         Raises:
-            TypeError, ValueError: as `check_option_inputs` and `lay_out` of `option_inputs`.
+            TypeError, ValueError: if an argument is not as above, or if what may not be cut does not fit.
         """
-        inputs = check_option_inputs(text, text_pair, options, question, max_length)
+        examples = check_examples(text, text_pair, options, question, max_length)
         # Every distinct string is tokenised once, however many examples share it.
-        menus = dict.fromkeys(inputs.options)
-        strings = list(dict.fromkeys(chain(*menus, inputs.questions, inputs.texts, inputs.text_pairs)))
-        backend = self._text_backend() if split_special_tokens else self._bare_backend()
+        menus = {options for options, *_ in examples}
+        # A menu is often asked again: its ids are kept.
+        backend, known = self._text_backend() if split_special_tokens else (self._bare_backend(), {})
+        distinct = {*chain(*menus)}
+        ids = {option: known[option] for option in distinct if option in known}
+        strings = list({*distinct, *chain(*(texts for _, *texts in examples))} - ids.keys())
         encodings = backend.encode_batch(strings, add_special_tokens=False)
+        ids |= {string: encoding.ids for string, encoding in zip(strings, encodings)}
+        if len(known) < KNOWN_OPTIONS:
+            known.update({option: ids[option] for option in distinct})
         features = lay_out(
-            inputs,
-            ids={string: encoding.ids for string, encoding in zip(strings, encodings)},
+            examples,
+            ids=ids,
             special=(self.cls_token_id, self.mask_token_id, self.sep_token_id),
             max_length=max_length,
             model_max_length=self.model_max_length if self.model_max_length < 10**6 else DEFAULT_MAX_LENGTH,
@@ -164,10 +147,11 @@ class UniMCTokenizer(PreTrainedTokenizerFast):
         )
         if not return_overflowing_tokens:
             del features["num_truncated_tokens"]
-        if not inputs.is_batched and return_tensors is None:
+        if isinstance(text, str) and return_tensors is None:
             features = {name: rows[0] for name, rows in features.items()}
         limit = max_length if padding == "max_length" else None
-        return self.pad(features, padding, limit, pad_to_multiple_of, padding_side, return_tensors=return_tensors)
+        padded: Any = self.pad(features, padding, limit, pad_to_multiple_of, padding_side)
+        return BatchEncoding(padded, tensor_type=return_tensors)
 
     def _bare_backend(self) -> Any:
         backend = copy.deepcopy(self.backend_tokenizer)
@@ -175,52 +159,39 @@ class UniMCTokenizer(PreTrainedTokenizerFast):
         backend.no_truncation()
         return backend
 
-    def _text_backend(self) -> Any:
+    def _text_backend(self) -> tuple[Any, dict[str, list[int]]]:
         # A copy of its own, made once: flags set on the shared backend would race between threads.
-        size, backend = self.__dict__.get("_text_backend_cache", (None, None))
+        size, *cached = self.__dict__.get("_text_backend_cache", (None, None, {}))
         if size != len(self):
             backend = _without_special_pieces(self._bare_backend())
             backend.encode_special_tokens = True
-            self.__dict__["_text_backend_cache"] = (len(self), backend)
-        return backend
+            cached = [backend, {}]
+            self.__dict__["_text_backend_cache"] = (len(self), *cached)
+        return cached[0], cached[1]
 
-    def pad(
-        self,
-        encoded_inputs: Any,
-        padding: bool | str = True,
-        max_length: int | None = None,
-        pad_to_multiple_of: int | None = None,
-        padding_side: str | None = None,
-        return_attention_mask: bool | None = None,
-        return_tensors: str | None = None,
-        verbose: bool = True,
-    ) -> BatchEncoding:
+    def pad(self, encoded_inputs: Any, padding: bool | str = True, *args: Any, **kwargs: Any) -> BatchEncoding:
         """As in transformers; `option_ids` are padded too, and `option_positions` to the longest menu, both with 0."""
-        arguments = (padding, max_length, pad_to_multiple_of, padding_side, return_attention_mask)
         if isinstance(encoded_inputs, (list, tuple)) and encoded_inputs:
             encoded_inputs = {name: [row[name] for row in encoded_inputs] for name in encoded_inputs[0]}
-        if not any(name in encoded_inputs for name in _OWN_INPUTS):
-            return super().pad(encoded_inputs, *arguments, return_tensors, verbose)
+        if "option_positions" in encoded_inputs and padding not in (False, "do_not_pad"):
+            rows = to_py_obj(encoded_inputs["option_positions"])
+            if rows and isinstance(rows[0], list):  # not one example alone
+                longest = max(map(len, rows))
+                rows = [row + [0] * (longest - len(row)) for row in rows]
+            encoded_inputs = {**encoded_inputs, "option_positions": rows}
+        return super().pad(encoded_inputs, padding, *args, **kwargs)
 
-        inputs = {name: _to_lists(values) for name, values in encoded_inputs.items()}
-        is_batch = len(inputs["input_ids"]) == 0 or isinstance(inputs["input_ids"][0], (list, tuple))
-        if not is_batch:
-            inputs = {name: [value] for name, value in inputs.items()}
-        own = {name: inputs.pop(name) for name in _OWN_INPUTS if name in inputs}
-        lengths = [len(row) for row in inputs["input_ids"]]
-        batch = dict(super().pad(inputs, *arguments, None, verbose))
-        if padding not in (False, "do_not_pad"):
-            added = [len(row) - length for row, length in zip(batch["input_ids"], lengths)]
-            is_left = (padding_side or self.padding_side) == "left"
-            if "option_ids" in own:
-                own["option_ids"] = [_filled(row, n, is_left) for row, n in zip(own["option_ids"], added)]
-            if "option_positions" in own:
-                rows = [[p and p + n * is_left for p in row] for row, n in zip(own["option_positions"], added)]
-                num_choices = max(map(len, rows), default=0)
-                own["option_positions"] = [_filled(row, num_choices - len(row), is_left=False) for row in rows]
-        batch |= own
-        batch = batch if is_batch else {name: rows[0] for name, rows in batch.items()}
-        return BatchEncoding(batch).convert_to_tensors(return_tensors)
+    def _pad(self, encoded_inputs: Any, **kwargs: Any) -> dict:
+        """What `pad` does with one example."""
+        length = len(encoded_inputs["input_ids"])
+        padded = super()._pad(encoded_inputs, **kwargs)
+        added = [0] * (len(padded["input_ids"]) - length)
+        is_left = (kwargs.get("padding_side") or self.padding_side) == "left"
+        if "option_ids" in padded:
+            padded["option_ids"] = added + padded["option_ids"] if is_left else padded["option_ids"] + added
+        if "option_positions" in padded and is_left:
+            padded["option_positions"] = [p and p + len(added) for p in padded["option_positions"]]
+        return padded
 
     def _save_pretrained(self, save_directory: str | os.PathLike, *args: Any, **kwargs: Any) -> tuple[str, ...]:
         write_code(save_directory, self.name_or_path, getattr(self, "_commit_hash", None))  # before an upload
@@ -245,18 +216,6 @@ def _without_special_pieces(backend: Any) -> Any:
     state["added_tokens"] = [token for token in state["added_tokens"] if not token["special"]]
     state["post_processor"] = None  # it names special tokens, and adds none here
     return type(backend).from_str(json.dumps(state))
-
-
-def _to_lists(values: Any) -> Any:
-    if isinstance(values, torch.Tensor):
-        return values.tolist()
-    if isinstance(values, (list, tuple)) and values and isinstance(values[0], torch.Tensor):
-        return [row.tolist() for row in values]
-    return values
-
-
-def _filled(row: list[int], count: int, is_left: bool) -> list[int]:
-    return [0] * count + row if is_left else row + [0] * count
 
 
 __all__ = ["UniMCTokenizer"]

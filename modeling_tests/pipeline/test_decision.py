@@ -1,5 +1,6 @@
 """Typed questions about a state: our pipeline, and transformers' own `decision` pipeline with a UniMC model in it."""
 
+import copy
 import json
 import os
 import random
@@ -86,6 +87,16 @@ def test_the_stock_pipeline_gives_the_same_answers(folder: Path) -> None:
     assert close(stock([REQUEST, REQUEST])[1], expected)
     uncalibrated = ours(REQUEST, calibrated=False)
     assert uncalibrated["fell"]["noul"] != pytest.approx(expected["fell"]["noul"], abs=1e-4)
+
+
+@needs_stock
+def test_the_side_on_which_the_tokenizer_pads_does_not_matter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tokenizer = copy.deepcopy(tiny_tokenizer())
+    tokenizer.padding_side = "left"
+    UniMCZeroShotPipeline(tiny_model("bert"), tokenizer, device="cpu").save_pretrained(tmp_path)
+    expected = pipeline("unimc-decision", model=str(tmp_path), device="cpu")(REQUEST)
+    monkeypatch.setattr("unimc_hf.token_batches.TOKENS_PER_BATCH", {"cpu": 20})  # questions of other lengths apart
+    assert close(pipeline("decision", model=str(tmp_path), device="cpu")(REQUEST), expected)
 
 
 @needs_stock

@@ -23,7 +23,7 @@ def classify() -> UniMCZeroShotPipeline:
 
 
 def spans_of(text: str) -> list[tuple[int, int]]:
-    return tiny_tokenizer()._text_backend().encode(text, add_special_tokens=False).offsets
+    return tiny_tokenizer()._text_backend()[0].encode(text, add_special_tokens=False).offsets
 
 
 @pytest.mark.parametrize("multi_label", [False, True])

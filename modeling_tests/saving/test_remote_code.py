@@ -23,7 +23,8 @@ except ImportError:
     pass
 else:
     raise SystemExit("the package must not be importable here")
-from transformers import AutoModelForMultipleChoice, AutoTokenizer, pipeline
+import torch
+from transformers import AutoModelForMultipleChoice, AutoTokenizer, PreTrainedTokenizerFast, pipeline
 
 source, target = sys.argv[1:]
 model = AutoModelForMultipleChoice.from_pretrained(source, trust_remote_code=True)
@@ -33,9 +34,15 @@ named = pipeline("unimc-zero-shot", model=source, trust_remote_code=True)
 by_hand = type(classify)(model, tokenizer)
 texts, labels = json.loads(sys.stdin.readline())
 answers = [c(texts, candidate_labels=labels) for c in (classify, named, by_hand)]
-logits = model(**tokenizer(texts, options=labels, padding=True, return_tensors="pt")).logits
+batch = tokenizer(texts, options=labels, padding=True, return_tensors="pt")
+model(**batch, labels=torch.tensor([0, 1]), mlm_target_ids=batch["input_ids"]).loss.backward()
+trained = all(parameter.grad is not None for parameter in model.parameters())
+try:
+    type(classify)(model, PreTrainedTokenizerFast(tokenizer_object=tokenizer.backend_tokenizer))
+except ValueError as raised:
+    refused = str(raised)
 classify.save_pretrained(target)
-print(json.dumps({"answers": answers, "logits": logits.tolist(), "class": type(model).__module__}))
+print(json.dumps({"answers": answers, "trained": trained, "refused": refused, "class": type(model).__module__}))
 """
 
 
@@ -63,6 +70,8 @@ def test_identical_scores_and_saved_again_from_there(family: str, tmp_path: Path
     for source, target in (("first", "second"), ("second", "third")):
         got = run_without_the_package(tmp_path / source, tmp_path / target, tmp_path / "modules")
         assert got["class"].startswith("transformers_modules")
+        assert got["trained"]
+        assert "pass the UniMCTokenizer of the model" in got["refused"]  # to convert one, the package is needed
         for answers in got["answers"]:
             for answer, wanted in zip(answers, expected, strict=True):
                 assert answer["labels"] == wanted["labels"]

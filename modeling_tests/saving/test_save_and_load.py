@@ -19,6 +19,7 @@ from transformers import (
     AutoModelForMaskedLM,
     AutoModelForMultipleChoice,
     AutoTokenizer,
+    BertConfig,
     BertTokenizer,
     ConvBertConfig,
     ConvBertForMaskedLM,
@@ -195,6 +196,17 @@ def test_dtype_of_a_plain_repository_is_respected(tmp_path: Path) -> None:
     save_plain("bert", tmp_path)
     assert UniMCForMultipleChoice.from_pretrained(tmp_path, dtype=torch.bfloat16).dtype == torch.bfloat16
     assert UniMCForMultipleChoice.from_pretrained(tmp_path).dtype == torch.float32
+
+
+def test_the_backbone_may_name_its_dtype(tmp_path: Path) -> None:
+    plain = MODEL_FOR_MASKED_LM_MAPPING[BertConfig](tiny_config("bert").text_config)
+    plain.save_pretrained(tmp_path)
+    assert plain.config.dtype == "float32"  # what transformers leaves there
+    assert UniMCConfig(plain.config).text_config.dtype == torch.float32
+    for wrong in ("nn", "banana", "a.b", "\ud800", ""):
+        plain.config.dtype = wrong
+        with pytest.raises(ValueError, match=r"`text_config\.dtype` must be the name of a dtype"):
+            UniMCConfig(plain.config)
 
 
 def test_a_language_that_cannot_be_told_raises(tmp_path: Path) -> None:

@@ -65,6 +65,14 @@ def test_left_padding_of_one_text_and_of_what_is_padded_already(tokenizer: UniMC
     assert shift > 0 and again["option_positions"] == [[1 + shift, 0], [1 + shift, 3 + shift]]
 
 
+def test_tensors_are_padded_to_tensors(tokenizer: UniMCTokenizer) -> None:
+    texts, menus = ["sky", "the dog"], [["a"], ["a", "b", "red car"]]
+    rows = [tokenizer(text, options=menu, return_tensors="pt") for text, menu in zip(texts, menus)]
+    padded = tokenizer.pad([{name: values[0] for name, values in row.items()} for row in rows])
+    expected = tokenizer(texts, options=menus, padding=True, return_tensors="pt")
+    assert all(torch.equal(padded[name], values) for name, values in expected.items())
+
+
 def test_no_texts_are_no_examples(tokenizer: UniMCTokenizer) -> None:
     assert tokenizer([], options=["a", "b"], padding=True)["input_ids"] == []
 

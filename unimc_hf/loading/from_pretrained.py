@@ -62,7 +62,8 @@ def load_model(
 
     Raises:
         ValueError: for `weights_only=False`, which would let a pickle run code; if an index of weights names files
-            outside its folder; if weights are missing that cannot be meant to be.
+            outside its folder; if weights of the encoder, or of a saved UniMC model any weights, are missing and
+            `output_loading_info=True` does not ask to be told instead.
     """
     if not kwargs.get("weights_only", True):
         raise ValueError("`weights_only` must be True: a pickle would run its code otherwise.")
@@ -72,10 +73,38 @@ def load_model(
     if isinstance(config, PreTrainedConfig) and config.model_type != UniMCConfig.model_type:
         own = {name: kwargs.pop(name) for name in CONFIG_ARGUMENTS if name in kwargs}
         kwargs["config"] = cls.config_class(**nest_config_dict(config.to_dict()), **own)
-    return _load_saved_model(cls, pretrained_model_name_or_path, *model_args, **kwargs)
+    with_info = kwargs.pop("output_loading_info", False)
+    model, info = _load_saved_model(cls, pretrained_model_name_or_path, *model_args, output_loading_info=True, **kwargs)
+    # The architectures of a plain model stand in `text_config`, and a plain encoder has no head.
+    needed = "" if model.config.architectures else f"{model.base_model_prefix}."
+    missing = sorted(key for key in info["missing_keys"] if key.startswith(needed))
+    if missing and pretrained_model_name_or_path is not None and not with_info:
+        raise ValueError(
+            f"The weights in {model.config.name_or_path!r} do not fit its configuration: {len(missing)} are missing, "
+            f"e.g. `{missing[0]}`. Is a file damaged, or of another model?"
+        )
+    return (model, info) if with_info else model
 
 
 _load_saved_model: Any = UniMCForMultipleChoice.from_pretrained.__func__  # type: ignore[attr-defined]
+
+
+def from_plain(cls: type[UniMCTokenizer], tokenizer: PreTrainedTokenizerFast) -> UniMCTokenizer:
+    """The `UniMCTokenizer` with the vocabulary, normaliser and special tokens of a plain fast tokenizer.
+
+    Raises:
+        ValueError: if it is not a fast tokenizer, or lacks `[CLS]`, `[SEP]`, `[MASK]` or `[PAD]`.
+    """
+    if not getattr(tokenizer, "is_fast", False):
+        raise ValueError(f"`tokenizer` is a {type(tokenizer).__name__}; UniMC needs a fast tokenizer.")
+    for name in ("cls_token", "sep_token", "mask_token", "pad_token"):
+        if getattr(tokenizer, name, None) is None:
+            raise ValueError(f"`tokenizer` has no {name}, which the UniMC layout needs.")
+    names = ("model_max_length", "padding_side", "truncation_side", "clean_up_tokenization_spaces")
+    settings = {name: getattr(tokenizer, name) for name in names}
+    converted = cls(tokenizer_object=tokenizer.backend_tokenizer, **settings, **tokenizer._special_tokens_map)
+    converted.name_or_path = tokenizer.name_or_path
+    return converted
 
 
 def load_tokenizer(
@@ -84,7 +113,7 @@ def load_tokenizer(
     """Load a saved `UniMCTokenizer`, or turn the one of a plain masked-LM repository into one.
 
     Raises:
-        ValueError: as [`~UniMCTokenizer.from_plain`].
+        ValueError: as [`from_plain`].
     """
     hub = {name: value for name, value in kwargs.items() if name in HUB_ARGUMENTS}
     saved_as = get_tokenizer_config(pretrained_model_name_or_path, **hub).get("tokenizer_class")
@@ -92,11 +121,11 @@ def load_tokenizer(
         return super(UniMCTokenizer, cls).from_pretrained(pretrained_model_name_or_path, *inputs, **kwargs)
     if kwargs.pop("_from_auto", None):
         # AutoTokenizer was led here by the model: asking it again would not end.
-        return cls.from_plain(PreTrainedTokenizerFast.from_pretrained(pretrained_model_name_or_path, **kwargs))
+        return from_plain(cls, PreTrainedTokenizerFast.from_pretrained(pretrained_model_name_or_path, **kwargs))
     has_only_vocab_txt = saved_as is None and _has_only_vocab_txt(pretrained_model_name_or_path, **hub)
     # The published DeBERTa-v2 checkpoints have BERT's word pieces, which their model_type does not tell.
     loader: Any = BertTokenizer if has_only_vocab_txt else AutoTokenizer
-    return cls.from_plain(loader.from_pretrained(pretrained_model_name_or_path, *inputs, **kwargs))
+    return from_plain(cls, loader.from_pretrained(pretrained_model_name_or_path, *inputs, **kwargs))
 
 
 def _has_only_vocab_txt(pretrained_model_name_or_path: str | os.PathLike, **hub: Any) -> bool:
@@ -107,4 +136,4 @@ def _has_only_vocab_txt(pretrained_model_name_or_path: str | os.PathLike, **hub:
     return has("vocab.txt") and not any(map(has, ("tokenizer.json", "spiece.model", "spm.model")))
 
 
-__all__ = ["get_config_dict", "load_model", "load_tokenizer", "nest_config_dict"]
+__all__ = ["from_plain", "get_config_dict", "load_model", "load_tokenizer", "nest_config_dict"]

@@ -10,6 +10,7 @@ from typing import Any
 from ..configuration_unimc import UniMCConfig
 from ..modeling_unimc import UniMCForMultipleChoice
 from ..tokenization_unimc import YES_NO_WORDS, UniMCTokenizer
+from .from_pretrained import from_plain
 from .installed_models import model_of_language
 
 
@@ -53,7 +54,7 @@ def _tokenizer_of(model: Any, tokenizer: Any) -> UniMCTokenizer:
                 raise ValueError("`tokenizer` is missing, and `model` was not loaded from a folder that has one.")
             tokenizer = UniMCTokenizer.from_pretrained(source)
         else:
-            tokenizer = UniMCTokenizer.from_plain(tokenizer)
+            tokenizer = from_plain(UniMCTokenizer, tokenizer)
     config, differ = model.config, ""
     if len(tokenizer) > config.vocab_size:
         differ = f"{len(tokenizer)} tokens and `model` {config.vocab_size}"

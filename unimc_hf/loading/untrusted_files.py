@@ -1,41 +1,16 @@
-"""Checks of a folder from anywhere before it is loaded: where an index points, and how much would be allocated.
-
-Importing the package puts them where `UniMCConfig` and `UniMCForMultipleChoice` ask for them.
-"""
+"""Checks of a folder from anywhere before its weights are loaded: where an index points, and how much is allocated."""
 
 from __future__ import annotations
 
 import json
 import os
 import re
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from ..saved_files import PICKLE_OR_NOT
-
+PICKLE_OR_NOT = r"(model\.safetensors|pytorch_model\.bin)"  # pattern of file names
 # Numbers that a model may lack in its file whatever the file has: 1 GiB in float32.
 LARGEST_GAP = 2**28
-# A config decides by these how many modules and positions are made before the first weight is read. Far above every
-# published model.
-LARGEST = {
-    "hidden_size": 100_000,
-    "inner_group_num": 1_000,
-    "intermediate_size": 1_000_000,
-    "max_position_embeddings": 10_000_000,
-    "num_attention_heads": 10_000,
-    "num_hidden_groups": 1_000,
-    "num_hidden_layers": 1_000,
-    "vocab_size": 10_000_000,
-}
-
-
-def check_sizes(get: Callable[[str], Any]) -> None:
-    """Raise a `ValueError` if `text_config` is larger than any masked language model; `get` returns its attributes."""
-    for name, most in LARGEST.items():
-        value = get(name)
-        if isinstance(value, (int, float)) and not 1 <= value <= most:
-            raise ValueError(f"`text_config.{name}` is {value}; it must be from 1 to {most}.")
 
 
 def check_weight_indices(folder: str | os.PathLike) -> None:
@@ -72,4 +47,4 @@ def check_gap(model: Any, missing_keys: set[str]) -> None:
         )
 
 
-__all__ = ["check_gap", "check_sizes", "check_weight_indices"]
+__all__ = ["check_gap", "check_weight_indices"]

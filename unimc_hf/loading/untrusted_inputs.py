@@ -1,9 +1,11 @@
-"""What may stand in the tensors of a call of the model. Importing the package puts it into `UniMCForMultipleChoice`.
+"""What may stand in the tensors of a call of the model. Importing the package puts these into `UniMCForMultipleChoice`.
 
 Code that travels with a model does without: there the tokenizer makes the tensors, and PyTorch's own errors are left.
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -54,4 +56,37 @@ def check_inputs(model: UniMCForMultipleChoice, inputs_embeds: Tensor | None = N
             raise ValueError(f"`{name}` holds {wrong}; it must be from 0 to {limits[name] - 1}.")
 
 
-__all__ = ["check_inputs"]
+def check_targets(labels: Any, option_targets: Any, has_option: Tensor) -> None:
+    """Raise unless the targets fit the options, bool of shape `(batch_size, num_choices)`, and each other.
+
+    Raises:
+        TypeError, ValueError: naming the argument and the example.
+    """
+    for name, targets in (("labels", labels), ("option_targets", option_targets)):
+        if targets is not None and (not isinstance(targets, Tensor) or targets.is_complex()):
+            raise TypeError(f"`{name}` must be a tensor of real numbers, got {targets!r}.")
+    for targets, shape in ((labels, has_option.shape[:1]), (option_targets, has_option.shape)):
+        if targets is not None and targets.shape != shape:
+            raise ValueError(
+                f"`labels` must have shape {tuple(has_option.shape[:1])} or, like `option_targets`, "
+                f"{tuple(has_option.shape)}, got {tuple(targets.shape)}."
+            )
+    if labels is not None and labels.dtype != torch.long:
+        raise ValueError("`labels` of shape (batch_size,) must be integers (int64): the index of the right option.")
+    if torch.compiler.is_compiling():  # what follows is about values
+        return
+    if labels is not None:
+        counts = has_option.sum(1)
+        wrong = (((labels < 0) & (labels != -100)) | (labels >= counts)).nonzero()
+        if len(wrong):
+            row = int(wrong[0, 0])
+            raise ValueError(f"`labels[{row}]` is {labels[row]}, but example {row} has {counts[row]} options.")
+    if option_targets is not None:
+        known = has_option & (option_targets >= 0) & (option_targets <= 1)  # which NaN is not
+        if bool((has_option & ~known & (option_targets != -100)).any()):
+            raise ValueError("`labels` of shape (batch_size, num_choices) must be probabilities between 0 and 1.")
+        if labels is not None and bool((known.any(1) & (labels >= 0)).any()):
+            raise ValueError("`labels` and `option_targets` both name right options of an example; one must be -100.")
+
+
+__all__ = ["check_inputs", "check_targets"]
