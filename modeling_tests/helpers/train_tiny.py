@@ -143,3 +143,5 @@ def main(runs_file: str, folder: str) -> None:
 
 if __name__ == "__main__":
     main(*sys.argv[1:])
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()  # its threads may abort an interpreter that ends before them

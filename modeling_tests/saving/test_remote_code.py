@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 from tiny_models import tiny_model, tiny_tokenizer
 
+import unimc_hf
 from unimc_hf import UniMCZeroShotPipeline
+from unimc_hf.saved_files import CODE_FILES
 
 TEXTS, LABELS = ["stocks fell sharply", "the team won"], ["sports", "business", "red car"]
 
@@ -98,3 +100,10 @@ def test_the_code_is_not_run_unasked(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-c", program, str(tmp_path)], capture_output=True, text=True, timeout=300)
     assert done.returncode != 0
     assert "trust_remote_code" in done.stderr
+
+
+def test_what_travels_is_short_enough_to_be_read() -> None:
+    here = Path(unimc_hf.__file__).parent
+    assert set(CODE_FILES) == {path.name for path in here.glob("*.py")} - {"__init__.py", "__main__.py"}
+    assert len(CODE_FILES) <= 15
+    assert sum(len((here / name).read_text(encoding="utf-8").splitlines()) for name in CODE_FILES) <= 2300

@@ -19,7 +19,7 @@ from unimc_hf.evaluation import metrics
 
 LABELS = ["sports", "business", "music"]
 WORDS = {0: ["team", "game", "won"], 1: ["stock", "fell", "rose"], 2: ["song", "play", "sun"]}
-SMALL = ["--dtype", "float32", "--learning_rate", "3e-3", "--linear_learning_rate", "3e-3"]
+SMALL = ["--dtype", "float32", "--learning_rate", "1e-2", "--linear_learning_rate", "3e-3"]
 
 
 def write(path: Path, rows: int) -> Path:
