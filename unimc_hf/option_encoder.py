@@ -55,8 +55,8 @@ def encode(
         # Its own `forward` gives both stages one mask. Padding is zeroed in the embeddings, so that a score does not
         # depend on batch mates; the reference let it through.
         mask = build_attention_mask(option_ids, attention_mask, torch.bool).squeeze(1)
-        asked = {name: kwargs[name] for name in OF_EVERY_LAYER}
-        outputs = backbone.encoder(backbone.embeddings(mask=attention_mask, **inputs), mask, **asked)
+        embedded = backbone.embeddings(mask=attention_mask, **inputs)
+        outputs = backbone.encoder(embedded, mask, **{name: kwargs[name] for name in OF_EVERY_LAYER})
         return at_positions(outputs.last_hidden_state, option_positions), outputs
 
     # SDPA leaves its fast path when the mask is of another dtype than the activations.
@@ -87,7 +87,8 @@ def encode(
         else:
             inputs["attention_mask"] = additive_mask(attention_mask.bool()[:, None, None], dtype)
             inputs["option_blocks"] = blocks
-        if only_options and not any(kwargs.values()) and _runs_in_stages(backbone):
+        asks_for_more = any(value is not None and value is not False for value in kwargs.values())
+        if only_options and not asks_for_more and _runs_in_stages(backbone):
             return _states_at_options(backbone, option_positions, **inputs), None
     outputs = backbone(**inputs, **{**kwargs, "return_dict": True})
     return at_positions(outputs.last_hidden_state, option_positions), outputs
