@@ -18,7 +18,13 @@ from .loading.installed_models import (
     accept_default_model,
     find_model,
 )
-from .loading.new_weights import allocate_missing, init_weights, is_custom_code
+from .loading.new_weights import (
+    allocate_missing,
+    get_position_embeddings,
+    init_weights,
+    is_custom_code,
+    resize_position_embeddings,
+)
 from .loading.pipeline_parts import complete
 from .loading.safe_saves import make_room, save_model
 from .loading.untrusted_inputs import check_inputs, check_targets
@@ -40,6 +46,8 @@ for _class, _name, _hook in (
     (UniMCForMultipleChoice, "is_custom_code", classmethod(is_custom_code)),
     (UniMCForMultipleChoice, "is_remote_code", classmethod(is_custom_code)),  # its name in early 5.x
     (UniMCForMultipleChoice, "_init_weights", init_weights),
+    (UniMCForMultipleChoice, "get_position_embeddings", get_position_embeddings),
+    (UniMCForMultipleChoice, "resize_position_embeddings", resize_position_embeddings),
     (UniMCForMultipleChoice, "_move_missing_keys_from_meta_to_device", allocate_missing),
     (UniMCForMultipleChoice, "check_inputs", check_inputs),
     (UniMCForMultipleChoice, "check_targets", staticmethod(check_targets)),

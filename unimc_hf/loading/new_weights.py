@@ -1,4 +1,4 @@
-"""How weights start that no file has: the head of a plain encoder, or all of a model that is trained from scratch.
+"""How weights start that no file has: the head of a plain encoder, more positions, or all of a model from scratch.
 
 Importing the package puts these into `UniMCForMultipleChoice`. A saved model lacks no weights.
 """
@@ -35,4 +35,20 @@ def allocate_missing(model: UniMCForMultipleChoice, missing_keys: Any, *args: An
     super(UniMCForMultipleChoice, model)._move_missing_keys_from_meta_to_device(missing_keys, *args, **kwargs)
 
 
-__all__ = ["allocate_missing", "init_weights", "is_custom_code"]
+def get_position_embeddings(model: UniMCForMultipleChoice) -> nn.Embedding | tuple[nn.Embedding]:
+    """Those of the encoder, of the families that say which they are (DistilBERT)."""
+    return model.get_backbone().get_position_embeddings()
+
+
+def resize_position_embeddings(model: UniMCForMultipleChoice, new_num_position_embeddings: int) -> None:
+    """Give the encoder more positions, or fewer, where its family can."""
+    model.get_backbone().resize_position_embeddings(new_num_position_embeddings)
+
+
+__all__ = [
+    "allocate_missing",
+    "get_position_embeddings",
+    "init_weights",
+    "is_custom_code",
+    "resize_position_embeddings",
+]
