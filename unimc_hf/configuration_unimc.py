@@ -109,7 +109,7 @@ class UniMCConfig(PreTrainedConfig):
     def check_yes_no_token_ids(self, yes_token_id: int | None, no_token_id: int | None) -> None:
         """Raise a `ValueError` unless both ids are `None` or two different ids of the vocabulary."""
         ids, vocab_size = (yes_token_id, no_token_id), self.text_config.vocab_size
-        if ids == (None, None):
+        if yes_token_id is None and no_token_id is None:
             return
         are_ids = all(isinstance(i, int) and not isinstance(i, bool) and 0 <= i < vocab_size for i in ids)
         if not are_ids or yes_token_id == no_token_id:

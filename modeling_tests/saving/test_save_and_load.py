@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import numpy as np
 import pytest
 import torch
 from generated_examples import few_per_family, rounded_copy
@@ -234,6 +235,7 @@ def test_an_unsupported_family_is_refused_by_name(tmp_path: Path) -> None:
     ("arguments", "message"),
     [
         ({"yes_token_id": 5}, "two different token ids"),
+        ({"yes_token_id": np.array(["a", "b"])}, "two different token ids"),
         ({"yes_token_id": 5, "no_token_id": 5}, "two different token ids"),
         ({"yes_token_id": 5, "no_token_id": 10**6}, "outside the vocabulary"),
         ({"option_mlm_loss": "all"}, "`option_mlm_loss`"),
