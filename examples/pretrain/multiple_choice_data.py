@@ -136,24 +136,22 @@ def _with_written_tasks(
     part, rng = config["written"], random.Random(f"{config['seed']}-written")
     tasks = by_language(read_written_tasks(folders))
     total = sum(len(own) for own in tasks.values())
-    languages = [language_of(e["text"]) for e in mixture]
     for language, own in tasks.items():
         rewording = WrittenRewording(own, part, teacher, language)
         misled = [
-            e["task"] in ("topic", "intent", "emotion") and e["label"] != -100 and rng.random() < part["mislead"]
+            e["task"] in ("topic", "intent", "emotion")
+            and e["label"] != -100
+            and rng.random() < part["mislead"]
+            and language_of(e["text"]) == language
             for e in mixture
         ]
-        misled = [chosen and other == language for chosen, other in zip(misled, languages)]
         rewording.lures.prepare(e["text"] for e, chosen in zip(mixture, misled) if chosen)
         mixture = [rewording.mislead(e, rng) if chosen else e for e, chosen in zip(mixture, misled)]
         mixture += rewording.examples(rng)
-        languages += [language] * (len(mixture) - len(languages))
         texts = [row.text for task in own for row in task.rows if len(row.text.encode()) > 15]
         texts = [rng.choice(texts) for _ in range(round(part["soft_rows"] * len(own) / total))]
         questions = ["", "", *WORDINGS[language].GENERAL_QUESTIONS[:2]]
-        soft = teacher.unlabelled_examples(texts, rewording.phrases, questions, part["soft_choices"], rng)
-        mixture += soft
-        languages += [""] * len(soft)
+        mixture += teacher.unlabelled_examples(texts, rewording.phrases, questions, part["soft_choices"], rng)
     return mixture
 
 
