@@ -8,6 +8,8 @@ options needs no augmentation: UniMC does not see it.
 
 from __future__ import annotations
 
+import gzip
+import json
 import random
 from collections.abc import Iterable, Sequence
 from functools import partial
@@ -62,6 +64,7 @@ def build_mixture(
     config: dict[str, Any],
     teacher: str | Path,
     written_dirs: Sequence[str | Path] = (),
+    taught_file: str | Path | None = None,
 ) -> list[Example]:
     """Every source up to its cap, every pass with other wordings, in an order fixed by `config["seed"]`.
 
@@ -70,8 +73,12 @@ def build_mixture(
         config: the recipe. `mixture_rows` of the sources' rows are kept, where it says so.
         teacher: folder or Hub name of the embedding model that makes the soft targets.
         written_dirs: folders of written tasks, for the recipe's `written` part.
+        taught_file: of `taught_rows.py`; the recipe's `taught` of its rows are added.
 
     Texts are shortened; rows whose question or own options are too long to train on are left out.
+
+    Raises:
+        ValueError: if the recipe has `taught` and there is no file, or too few rows in it.
     """
     longest = config["augmentation"]["max_characters"]
     examples = [
@@ -100,8 +107,21 @@ def build_mixture(
         mixture = _with_soft_targets(mixture, config, similarity_teacher)
     if written_dirs:
         mixture = _with_written_tasks(mixture, config, similarity_teacher, written_dirs)
+    if config.get("taught"):
+        mixture += read_taught_rows(taught_file, config["taught"], config["seed"])
     random.Random(config["seed"]).shuffle(mixture)
     return mixture
+
+
+def read_taught_rows(path: str | Path | None, count: int, seed: int) -> list[Example]:
+    """`count` rows, drawn from a file of `taught_rows.py`."""
+    if path is None:
+        raise ValueError("The recipe has `taught`: pass `--taught`, the file that `taught_rows.py` wrote.")
+    with gzip.open(path, "rt", encoding="utf-8") as file:
+        rows = [json.loads(line) for line in file]
+    if count > len(rows):
+        raise ValueError(f"The recipe's `taught` is {count}, but {path} has {len(rows)} rows.")
+    return random.Random(seed).sample(rows, count)
 
 
 def _with_soft_targets(mixture: list[Example], config: dict[str, Any], teacher: SimilarityTeacher) -> list[Example]:

@@ -79,6 +79,8 @@ class SimilarityTeacher:
             rng: draws menus and questions.
             near: how many of the nearest phrases count as near.
         """
+        if not texts:
+            return []
         phrase_rows, text_rows = self.embed(phrases), self.embed(texts)
         mean_text = text_rows.mean(0)
         examples = []

@@ -59,6 +59,7 @@ def main() -> None:
         "--backbone", default=DEFAULT_MODEL, help="folder or Hub name of the encoder, or UniMC model, to start from"
     )
     parser.add_argument("--teacher", help="embedding model for the soft targets, if it is not the backbone")
+    parser.add_argument("--taught", type=Path, help="soft targets of `taught_rows.py`, for the recipe's `taught`")
     parser.add_argument("--output", type=Path, required=True, help="folder for checkpoints and the final model")
     parser.add_argument("--max_steps", type=int, help="instead of the config's, for a trial run")
     parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint in --output")
@@ -67,7 +68,8 @@ def main() -> None:
     config = read_recipe(arguments.config)
     set_seed(config["seed"])
     model, tokenizer = load_backbone(arguments.backbone, config)
-    train = build_mixture(arguments.data, config, arguments.teacher or arguments.backbone, arguments.written)
+    teacher = arguments.teacher or arguments.backbone
+    train = build_mixture(arguments.data, config, teacher, arguments.written, arguments.taught)
     lengths = token_lengths(train, tokenizer)
     if longest := config.get("max_length"):
         train = [example for example, length in zip(train, lengths) if length <= longest]

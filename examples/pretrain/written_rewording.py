@@ -120,7 +120,7 @@ class WrittenRewording:
             return {**example, "options": list(row.options), "label": row.options.index(row.right[0])}
         if len(row.right) == 1 and task.kind not in RELATIONS and rng.random() < self.config["yes_no"]:
             return self._yes_no(task, row, example, rng)
-        options = self._options(task, row, rng)
+        options = self.menu(task, row.right, rng)
         right = [options[label] for label in row.right]
         example["options"] = list(options.values())
         example["question"], lured = self._question(task, rng)
@@ -145,13 +145,13 @@ class WrittenRewording:
         labels = [rng.choice(words[:2]) for other in others for words in other.wordings.values()]
         return rng.sample(labels, min(count, len(labels)))
 
-    def _options(self, task: WrittenTask, row: WrittenRow, rng: random.Random) -> dict[str, str]:
-        """Label -> what the menu calls it."""
+    def menu(self, task: WrittenTask, right: Sequence[str], rng: random.Random) -> dict[str, str]:
+        """Label -> what the menu calls it; a long menu may be cut to some labels, `right` among them."""
         labels = list(task.wordings)
         if len(labels) > 8 and rng.random() < self.config["cut_menu"]:
-            size = max(len(row.right), round(math.exp(rng.uniform(math.log(4), math.log(len(labels))))))
-            wrong = [label for label in labels if label not in row.right]
-            labels = [*row.right, *rng.sample(wrong, min(len(wrong), size - len(row.right)))]
+            size = max(len(right), round(math.exp(rng.uniform(math.log(4), math.log(len(labels))))))
+            wrong = [label for label in labels if label not in right]
+            labels = [*right, *rng.sample(wrong, min(len(wrong), size - len(right)))]
         style, own = rng.random(), self.config["own_names"]
         options = {label: label for label in labels}
         if own <= style < (1 + own) / 2:  # one column for all, so that the menu has one form
