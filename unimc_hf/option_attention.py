@@ -23,7 +23,7 @@ from .option_structure import additive_mask
 
 NAME = "unimc"
 # The whole table is one fused kernel and the blocks are several steps: measured by examples/benchmark/crossover.py.
-SHORTEST, SAVING = 256, 3.0
+SHORTEST, SAVING = 256, 5.0
 SCORES_AT_ONCE = 64 * 2**20  # elements of scores of options that are held: 128 MiB in bfloat16
 
 

@@ -7,8 +7,8 @@ When attention by blocks of options pays: one forward pass (or training step) wi
     python examples/benchmark/crossover.py --output examples/benchmark/results/crossover.json
 
 About three minutes. Every menu shape is a batch of random tokens of about 2,048; times are medians of interleaved runs.
-"scores" is the whole table over what the blocks compute; `option_blocks.SAVING` and `option_blocks.SHORTEST` are the
-smallest values of it and of the length from which on "gain" stays above one.
+"scores" is the whole table over what the blocks compute. `SAVING` and `SHORTEST` of `unimc_hf/option_attention.py` are
+the values of it and of the length from which on "gain" is about one or more, by processor and precision.
 """
 
 from __future__ import annotations

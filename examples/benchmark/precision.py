@@ -48,12 +48,14 @@ def variants(folder: Path) -> dict[str, Any]:
         folder,
     )
     quantize(folder)
-    compiled = pipeline("unimc-zero-shot", dtype=torch.bfloat16, device="cpu")
-    compiled.model.compile(dynamic=True)
+    torch_variants = {}
+    for dtype in (torch.float32, torch.bfloat16):
+        name = str(dtype).removeprefix("torch.")
+        torch_variants[name] = pipeline("unimc-zero-shot", dtype=dtype, device="cpu")
+        torch_variants[f"{name}, compiled"] = pipeline("unimc-zero-shot", dtype=dtype, device="cpu")
+        torch_variants[f"{name}, compiled"].model.compile(dynamic=True)
     return {
-        "float32": pipeline("unimc-zero-shot", dtype=torch.float32, device="cpu"),
-        "bfloat16": pipeline("unimc-zero-shot", dtype=torch.bfloat16, device="cpu"),
-        "bfloat16, compiled": compiled,
+        **torch_variants,
         "onnxruntime float32": onnx_pipeline(folder),
         "onnxruntime int8": onnx_pipeline(folder, "model.int8.onnx"),
     }

@@ -12,6 +12,7 @@ must not fall below; `--against OTHER.json` compares with the output of another 
 
 Every task is asked by its own question, by none, and by one of another domain: a question says how to read the options
 and should not move the answer. (Inference, pairs, stance and reading keep their own: without it they mean nothing.)
+"own, batch-calibrated" is the first with each label's mean over the texts of its task taken off.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ import numpy as np
 from transformers import AutoModel, AutoTokenizer, pipeline
 
 import unimc_hf
+from unimc_hf.evaluation.batch_calibration import without_label_means
 from unimc_hf.evaluation.classifiers import cosine_classifier, unimc_classifier
 from unimc_hf.evaluation.jsonl_examples import Example
 from unimc_hf.evaluation.metrics import Classifier, none_fits_auroc, option_metrics
@@ -52,15 +54,30 @@ def asked(examples: Sequence[Example], tasks: Sequence[WrittenTask], way: str, s
     return changed
 
 
-def by_task(examples: Sequence[Example], probabilities: Sequence[Sequence[float]]) -> dict[str, float]:
-    """Macro-F1 of every task."""
+def rows_by_task(examples: Sequence[Example]) -> dict[str, list[int]]:
+    """Indices of the examples of every task."""
     groups: dict[str, list[int]] = {}
     for row, example in enumerate(examples):
         groups.setdefault(example["source"], []).append(row)
+    return groups
+
+
+def by_task(examples: Sequence[Example], probabilities: Sequence[Sequence[float]]) -> dict[str, float]:
+    """Macro-F1 of every task."""
     return {
         name: option_metrics([examples[row] for row in rows], [probabilities[row] for row in rows])["macro_f1"]
-        for name, rows in groups.items()
+        for name, rows in rows_by_task(examples).items()
     }
+
+
+def batch_calibrated(examples: Sequence[Example], probabilities: Sequence[Sequence[float]]) -> list[list[float]]:
+    """The probabilities, calibrated over each task whose rows share a menu."""
+    calibrated = [list(row) for row in probabilities]
+    for rows in rows_by_task(examples).values():
+        if all(examples[row]["options"] == examples[rows[0]]["options"] for row in rows):
+            for row, scores in zip(rows, without_label_means([probabilities[row] for row in rows])):
+                calibrated[row] = scores
+    return calibrated
 
 
 def predicted_shares(
@@ -113,6 +130,7 @@ def evaluate(classify: Any, tasks: Sequence[WrittenTask], cosine: str | None = N
         figures[way] = by_task(examples, probabilities)
         if way == "own":
             shares = predicted_shares(examples, probabilities)
+            figures["own, batch-calibrated"] = by_task(examples, batch_calibrated(examples, probabilities))
     if cosine:
         model, tokenizer = AutoModel.from_pretrained(cosine).eval(), AutoTokenizer.from_pretrained(cosine)
         for name, with_question in (("cosine of text", False), ("cosine of question and text", True)):

@@ -5,7 +5,7 @@
 Write the card of the packaged model from the committed figures, the recipe and the table of sources.
 
     cd examples/models/english
-    python ../write_english_card.py evaluation_english.json train_english_fourth.json \
+    python ../write_english_card.py evaluation_english.json train_english_fifth.json \
         --tasks tasks_evaluation.json --training training_english.json \
         --calibration calibration_english.json --sources SOURCES.md
 
@@ -31,6 +31,7 @@ WAYS = {
     "own": "its own question",
     "none": "no question",
     "other": "a question of another domain",
+    "own, batch-calibrated": "its own question, each label's mean over the texts of its task taken off",
     "cosine of text": "cosine, text",
     "cosine of question and text": "cosine, question and text",
 }
@@ -88,7 +89,7 @@ The weights are {weights}; the curves of loss and held-out tasks are in
 recipe: OP and O-MLM losses, menus of 2 to 80 options with distractors from other tasks, several wordings of every
 question, label and inference pair. The last runs add the written tasks for training ({written_rows} texts of
 {written_count} tasks), asked by their own question, none, a general one and ones that are about something else.
-
+{taught}
 {runs}
 
 Sources, all of which state a licence that permits commercial use or none at all. "Unstated" means that the publisher
@@ -108,6 +109,11 @@ The backbone is Apache-2.0, the weights here are Apache-2.0.
 - Texts over 512 tokens are cut, and the answer says so.
 - Hate-speech and toxicity labels are learned from annotators of a few public sets, including slurs and their biases
   against dialects and groups; do not let the model decide about people.
+"""
+
+TAUGHT = """The last one also learns from {rows:,} soft targets: what `sentence-transformers/all-mpnet-base-v2` (Apache-2.0) and
+the model before it together think of texts and menus of the training tasks, with each label's mean over the texts of a
+menu taken off (`examples/pretrain/taught_rows.py`).
 """
 
 
@@ -183,6 +189,7 @@ def main() -> None:
                 for kind, rows in calibration["calibration_error"].items()
             ],
         ),
+        taught=TAUGHT.format(rows=recipe["taught"]) if recipe.get("taught") else "",
         weights=training["weights"],
         runs=table(
             ["run", "recipe", "starts from", "steps", "examples", "hours", "hardware", "note"],

@@ -88,7 +88,7 @@ def taught_rows(
 ) -> list[Example]:
     """Rows with `option_probs`, for every task `--passes` menus, and `--joined` menus of many tasks."""
     rng = random.Random(arguments.seed)
-    rewording = WrittenRewording(tasks, MENU_REWORDING, embedder)
+    rewording = WrittenRewording(tasks, MENU_REWORDING, teacher=None)
     menus = [(list(rewording.menu(t, (), rng).values()), t.questions) for _ in range(arguments.passes) for t in tasks]
     phrases = rng.sample(rewording.phrases, min(len(rewording.phrases), 4000))
     menus += [(menu, ()) for menu in joined_menus(phrases, embedder.embed(phrases), arguments.joined, rng)]

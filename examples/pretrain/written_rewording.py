@@ -78,7 +78,7 @@ class WrittenRewording:
         tasks: all that are trained on, in that language.
         config: the `written` part of a recipe; its `passes` is a number, or one for each language, and `times`
             multiplies it for some kinds.
-        teacher: see [`Lures`].
+        teacher: see [`Lures`]; `None` where only menus are wanted.
         language: a key of `rewording.WORDINGS`.
     """
 
@@ -93,6 +93,8 @@ class WrittenRewording:
             )
         )
         self.questions = [question for task in tasks for question in task.questions]
+        if teacher is None:
+            return
         self.lures = Lures(teacher, self.phrases)
         self.lures.prepare([*self.questions, *self.words.GENERAL_QUESTIONS])
         self.lures.prepare(row.text for task in tasks for row in task.rows)

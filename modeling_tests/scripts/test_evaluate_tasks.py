@@ -46,6 +46,17 @@ def test_a_preferred_answer_shows(folder: Path) -> None:
     assert evaluate_tasks.predicted_shares(examples, right) == {"most": 1.0, "least": 1.0}
 
 
+def test_each_task_with_one_menu_is_calibrated_by_itself(folder: Path) -> None:
+    tasks = read_written_tasks([folder])
+    own_options = {"source": "c", "options": ["p", "q"]}, {"source": "c", "options": ["r", "s"]}
+    examples = [*plain_examples(tasks), *own_options]
+    tilted = [[0.6, 0.4], [0.8, 0.2], [0.5, 0.3, 0.2], [0.5, 0.3, 0.2], [0.5, 0.3, 0.2], [0.6, 0.4], [0.6, 0.4]]
+    calibrated = evaluate_tasks.batch_calibrated(examples, tilted)
+    assert [row.index(max(row)) for row in calibrated[:2]] == [1, 0]
+    assert calibrated[2:5] == [pytest.approx([1 / 3] * 3)] * 3
+    assert calibrated[5:] == tilted[5:]
+
+
 def test_figures_of_a_model(folder: Path) -> None:
     classify = UniMCZeroShotPipeline(tiny_model("bert"), tiny_tokenizer(), device="cpu")
     figures = evaluate_tasks.evaluate(classify, read_written_tasks([folder]))
