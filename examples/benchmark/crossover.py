@@ -7,8 +7,9 @@ When attention by blocks of options pays: one forward pass (or training step) wi
     python examples/benchmark/crossover.py --output examples/benchmark/results/crossover.json
 
 About three minutes. Every menu shape is a batch of random tokens of about 2,048; times are medians of interleaved runs.
-"scores" is the whole table over what the blocks compute. `SAVING` and `SHORTEST` of `unimc_hf/option_attention.py` are
-the values of it and of the length from which on "gain" is about one or more, by processor and precision.
+"scores" is the whole table over what the blocks compute. `SAVING` of `unimc_hf/option_attention.py` is the value of it
+from which on "gain" is above one in float32: one compromise for all processors. Shorter batches than `SHORTEST` save
+too little either way.
 """
 
 from __future__ import annotations

@@ -12,7 +12,8 @@ must not fall below; `--against OTHER.json` compares with the output of another 
 
 Every task is asked by its own question, by none, and by one of another domain: a question says how to read the options
 and should not move the answer. (Inference, pairs, stance and reading keep their own: without it they mean nothing.)
-"own, batch-calibrated" is the first with each label's mean over the texts of its task taken off.
+"own, batch-calibrated" is the first, each label's probability divided by its mean over the texts of the task (where
+the rows of a task share a menu).
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ import numpy as np
 from transformers import AutoModel, AutoTokenizer, pipeline
 
 import unimc_hf
-from unimc_hf.evaluation.batch_calibration import without_label_means
+from unimc_hf.evaluation.batch_calibration import batch_calibrated_probs
 from unimc_hf.evaluation.classifiers import cosine_classifier, unimc_classifier
 from unimc_hf.evaluation.jsonl_examples import Example
 from unimc_hf.evaluation.metrics import Classifier, none_fits_auroc, option_metrics
@@ -75,7 +76,7 @@ def batch_calibrated(examples: Sequence[Example], probabilities: Sequence[Sequen
     calibrated = [list(row) for row in probabilities]
     for rows in rows_by_task(examples).values():
         if all(examples[row]["options"] == examples[rows[0]]["options"] for row in rows):
-            for row, scores in zip(rows, without_label_means([probabilities[row] for row in rows])):
+            for row, scores in zip(rows, batch_calibrated_probs([probabilities[row] for row in rows]).tolist()):
                 calibrated[row] = scores
     return calibrated
 

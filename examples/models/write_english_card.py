@@ -31,7 +31,7 @@ WAYS = {
     "own": "its own question",
     "none": "no question",
     "other": "a question of another domain",
-    "own, batch-calibrated": "its own question, each label's mean over the texts of its task taken off",
+    "own, batch-calibrated": "its own question, batch-calibrated over the texts of each task",
     "cosine of text": "cosine, text",
     "cosine of question and text": "cosine, question and text",
 }
@@ -111,9 +111,8 @@ The backbone is Apache-2.0, the weights here are Apache-2.0.
   against dialects and groups; do not let the model decide about people.
 """
 
-TAUGHT = """The last one also learns from {rows:,} soft targets: what `sentence-transformers/all-mpnet-base-v2` (Apache-2.0) and
-the model before it together think of texts and menus of the training tasks, with each label's mean over the texts of a
-menu taken off (`examples/pretrain/taught_rows.py`).
+TAUGHT = """The last one also learns from {rows:,} soft targets: what `{embedder}` (Apache-2.0) and {model}
+together think of texts and menus of the training tasks, batch-calibrated (`examples/pretrain/taught_rows.py`).
 """
 
 
@@ -189,7 +188,7 @@ def main() -> None:
                 for kind, rows in calibration["calibration_error"].items()
             ],
         ),
-        taught=TAUGHT.format(rows=recipe["taught"]) if recipe.get("taught") else "",
+        taught=TAUGHT.format(**recipe["taught"]) if recipe.get("taught") else "",
         weights=training["weights"],
         runs=table(
             ["run", "recipe", "starts from", "steps", "examples", "hours", "hardware", "note"],

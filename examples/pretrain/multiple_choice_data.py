@@ -73,13 +73,16 @@ def build_mixture(
         config: the recipe. `mixture_rows` of the sources' rows are kept, where it says so.
         teacher: folder or Hub name of the embedding model that makes the soft targets.
         written_dirs: folders of written tasks, for the recipe's `written` part.
-        taught_file: of `taught_rows.py`; the recipe's `taught` of its rows are added.
+        taught_file: of `taught_rows.py`, from which as many rows are added as the recipe's `taught` says.
 
     Texts are shortened; rows whose question or own options are too long to train on are left out.
 
     Raises:
-        ValueError: if the recipe has `taught` and there is no file, or too few rows in it.
+        ValueError: if the recipe has `taught` and there is no file, or too few rows in it; or a file and no `taught`.
     """
+    if bool(config.get("taught")) != (taught_file is not None):
+        raise ValueError("A recipe with `taught`, and no other, needs `--taught`, a file of `taught_rows.py`.")
+    taught = read_taught_rows(taught_file, config["taught"]["rows"], config["seed"]) if taught_file else []
     longest = config["augmentation"]["max_characters"]
     examples = [
         example
@@ -107,20 +110,17 @@ def build_mixture(
         mixture = _with_soft_targets(mixture, config, similarity_teacher)
     if written_dirs:
         mixture = _with_written_tasks(mixture, config, similarity_teacher, written_dirs)
-    if config.get("taught"):
-        mixture += read_taught_rows(taught_file, config["taught"], config["seed"])
+    mixture += taught
     random.Random(config["seed"]).shuffle(mixture)
     return mixture
 
 
-def read_taught_rows(path: str | Path | None, count: int, seed: int) -> list[Example]:
+def read_taught_rows(path: str | Path, count: int, seed: int) -> list[Example]:
     """`count` rows, drawn from a file of `taught_rows.py`."""
-    if path is None:
-        raise ValueError("The recipe has `taught`: pass `--taught`, the file that `taught_rows.py` wrote.")
     with gzip.open(path, "rt", encoding="utf-8") as file:
         rows = [json.loads(line) for line in file]
     if count > len(rows):
-        raise ValueError(f"The recipe's `taught` is {count}, but {path} has {len(rows)} rows.")
+        raise ValueError(f"The recipe's `taught` asks for {count} rows, but {path} has {len(rows)}.")
     return random.Random(seed).sample(rows, count)
 
 

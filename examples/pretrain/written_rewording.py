@@ -78,7 +78,7 @@ class WrittenRewording:
         tasks: all that are trained on, in that language.
         config: the `written` part of a recipe; its `passes` is a number, or one for each language, and `times`
             multiplies it for some kinds.
-        teacher: see [`Lures`]; `None` where only menus are wanted.
+        teacher: see [`Lures`].
         language: a key of `rewording.WORDINGS`.
     """
 
@@ -87,14 +87,8 @@ class WrittenRewording:
     ) -> None:
         self.tasks, self.config, self.words = tasks, config, WORDINGS[language]
         self.passes = config["passes"] if isinstance(config["passes"], (int, float)) else config["passes"][language]
-        self.phrases = list(
-            dict.fromkeys(
-                word for task in tasks for words in task.wordings.values() for word in words if len(word) < 60
-            )
-        )
+        self.phrases = phrases_of(tasks)
         self.questions = [question for task in tasks for question in task.questions]
-        if teacher is None:
-            return
         self.lures = Lures(teacher, self.phrases)
         self.lures.prepare([*self.questions, *self.words.GENERAL_QUESTIONS])
         self.lures.prepare(row.text for task in tasks for row in task.rows)
@@ -122,7 +116,7 @@ class WrittenRewording:
             return {**example, "options": list(row.options), "label": row.options.index(row.right[0])}
         if len(row.right) == 1 and task.kind not in RELATIONS and rng.random() < self.config["yes_no"]:
             return self._yes_no(task, row, example, rng)
-        options = self.menu(task, row.right, rng)
+        options = word_menu(task, row.right, self.config, self.words, rng)
         right = [options[label] for label in row.right]
         example["options"] = list(options.values())
         example["question"], lured = self._question(task, rng)
@@ -146,28 +140,6 @@ class WrittenRewording:
         others = [other for other in rng.sample(self.tasks, min(8, len(self.tasks))) if other.domain != task.domain]
         labels = [rng.choice(words[:2]) for other in others for words in other.wordings.values()]
         return rng.sample(labels, min(count, len(labels)))
-
-    def menu(self, task: WrittenTask, right: Sequence[str], rng: random.Random) -> dict[str, str]:
-        """Label -> what the menu calls it; a long menu may be cut to some labels, `right` among them."""
-        labels = list(task.wordings)
-        if len(labels) > 8 and rng.random() < self.config["cut_menu"]:
-            size = max(len(right), round(math.exp(rng.uniform(math.log(4), math.log(len(labels))))))
-            wrong = [label for label in labels if label not in right]
-            labels = [*right, *rng.sample(wrong, min(len(wrong), size - len(right)))]
-        style, own = rng.random(), self.config["own_names"]
-        options = {label: label for label in labels}
-        if own <= style < (1 + own) / 2:  # one column for all, so that the menu has one form
-            column = rng.randrange(1, min(len(words) for words in task.wordings.values()))
-            options = {label: task.wordings[label][column] for label in labels}
-        elif style >= own:
-            options = {label: rng.choice(task.wordings[label]) for label in labels}
-        if rng.random() < self.config["described"]:
-            options = {label: f"{label}: {rng.choice(task.wordings[label][1:])}" for label in labels}
-        elif rng.random() < self.config["label_template"]:
-            template = rng.choice(self.words.STATED_AS.get(task.kind, []) + self.words.STATED_AS["other"])
-            options = {label: template.format(option) for label, option in options.items()}
-        # Two labels may share a wording.
-        return options if len(set(options.values())) == len(options) else {label: label for label in labels}
 
     def _question(self, task: WrittenTask, rng: random.Random) -> tuple[str, bool]:
         """A question, and whether the menu gets lures for it."""
@@ -199,6 +171,45 @@ class WrittenRewording:
         return {**example, "options": [*example["options"], *self.lures.draw(example, right, rng.randint(1, 6), rng)]}
 
 
+def phrases_of(tasks: Iterable[WrittenTask], longest: int = 60) -> list[str]:
+    """Every wording of every label, once, but for the long ones."""
+    words = (word for task in tasks for names in task.wordings.values() for word in names)
+    return list(dict.fromkeys(word for word in words if len(word) < longest))
+
+
+def word_menu(
+    task: WrittenTask, right: Sequence[str], config: dict[str, Any], words: Any, rng: random.Random
+) -> dict[str, str]:
+    """Label -> what the menu calls it; a long menu may be cut to some labels, `right` among them.
+
+    Args:
+        task: whose menu.
+        right: labels that stay.
+        config: shares, as of [`WrittenRewording`].
+        words: of a language, of `rewording.WORDINGS`.
+        rng: draws the wordings.
+    """
+    labels = list(task.wordings)
+    if len(labels) > 8 and rng.random() < config["cut_menu"]:
+        size = max(len(right), round(math.exp(rng.uniform(math.log(4), math.log(len(labels))))))
+        wrong = [label for label in labels if label not in right]
+        labels = [*right, *rng.sample(wrong, min(len(wrong), size - len(right)))]
+    style, own = rng.random(), config["own_names"]
+    options = {label: label for label in labels}
+    if own <= style < (1 + own) / 2:  # one column for all, so that the menu has one form
+        column = rng.randrange(1, min(len(names) for names in task.wordings.values()))
+        options = {label: task.wordings[label][column] for label in labels}
+    elif style >= own:
+        options = {label: rng.choice(task.wordings[label]) for label in labels}
+    if rng.random() < config["described"]:
+        options = {label: f"{label}: {rng.choice(task.wordings[label][1:])}" for label in labels}
+    elif rng.random() < config["label_template"]:
+        template = rng.choice(words.STATED_AS.get(task.kind, []) + words.STATED_AS["other"])
+        options = {label: template.format(option) for label, option in options.items()}
+    # Two labels may share a wording.
+    return options if len(set(options.values())) == len(options) else {label: label for label in labels}
+
+
 def by_language(tasks: Iterable[WrittenTask]) -> dict[str, list[WrittenTask]]:
     """The tasks of each language, told by the script of their texts."""
     found: dict[str, list[WrittenTask]] = {}
@@ -212,4 +223,4 @@ def language_of(text: str) -> str:
     return "chinese" if CHINESE.search(text) else "english"
 
 
-__all__ = ["Lures", "WrittenRewording", "by_language", "language_of"]
+__all__ = ["Lures", "WrittenRewording", "by_language", "language_of", "phrases_of", "word_menu"]

@@ -12,30 +12,33 @@ from ..pipeline_unimc import scores_in_order
 SMALLEST_SCORE = 1e-9  # whose logarithm still counts
 
 
-def without_label_means(scores: Sequence[Sequence[float]]) -> list[list[float]]:
-    """Softmax scores of texts about one menu, each label's mean log-score over the texts taken off.
+def batch_calibrated_probs(probs: Any, num_iterations: int = 1) -> np.ndarray:
+    """Probabilities of texts about one menu, every label's divided by its mean over the texts, and normalised again.
 
-    As in "Batch Calibration" (Zhou et al., arXiv 2309.17249, equation 3), with the mean of the logarithms.
+    Zhou et al., "Batch Calibration", arXiv 2309.17249, section 3. Repeated, it ends where the labels are equally
+    probable on average over the texts.
 
     Args:
-        scores: one row per text, one column per label; rows sum to 1.
+        probs: float, `(num_texts, num_labels)`; rows sum to 1.
+        num_iterations: how often; once in the paper.
 
     Returns:
-        The same shape; rows sum to 1.
+        float64 of that shape; rows sum to 1.
     """
-    logs = np.log(np.maximum(np.asarray(scores, dtype=np.float64), SMALLEST_SCORE))
-    logs -= logs.mean(0)
-    shares = np.exp(logs - logs.max(1, keepdims=True))
-    return (shares / shares.sum(1, keepdims=True)).tolist()
+    calibrated = np.maximum(np.asarray(probs, dtype=np.float64), SMALLEST_SCORE)
+    for _ in range(num_iterations):
+        calibrated = calibrated / calibrated.mean(0)
+        calibrated /= calibrated.sum(1, keepdims=True)
+    return calibrated
 
 
 def batch_calibrate(results: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """
-    Answers of a zero-shot pipeline about many texts, corrected as if every label were about equally frequent in them.
+    Answers of a zero-shot pipeline about many texts, corrected for labels that score too high with every text.
 
-    A label that is attractive by its wording scores a little too high with every text. The mean over the texts shows
-    how much, without any labelled example. Use it where the labels are roughly balanced in your texts, with at least a
-    few texts for every label; where one label is truly much more frequent, the correction would be wrong.
+    The mean score of a label over the texts shows how attractive its wording is, without any labelled example. Use it
+    where the labels are about equally frequent in your texts; where one is truly much more frequent than the others,
+    the correction would be wrong.
 
     Args:
         results: what `classify(texts, candidate_labels=labels)` returns for a list of texts and one list of labels.
@@ -44,27 +47,36 @@ def batch_calibrate(results: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
         The same dicts with other `scores` and the `labels` in their order, best first.
 
     Raises:
-        ValueError: if the results are not about the same labels, or their scores do not sum to 1, as with
-            `multi_label`, `threshold` or `top_k`.
+        TypeError: if `results` is not a list of dicts.
+        ValueError: if there are fewer results than labels, if they are not about the same labels, if their scores do
+            not sum to 1, as with `multi_label`, `threshold` or `top_k`, or if their labels are in groups.
     """
+    if not isinstance(results, (list, tuple)) or not all(isinstance(result, dict) for result in results):
+        raise TypeError(f"`results` must be a list of dicts, one for each text, got {type(results).__name__}.")
     if not results:
         return []
     labels = sorted(results[0]["labels"])
+    if len(results) < len(labels):
+        raise ValueError(f"`results` must be at least as many as their {len(labels)} labels, got {len(results)}.")
     for number, result in enumerate(results):
+        if "groups" in result:
+            raise ValueError("`results` must not have groups of labels: their scores could not follow.")
         if sorted(result["labels"]) != labels:
             raise ValueError(f"`results` must share their labels; number {number} has others than the first.")
-        if abs(sum(result["scores"]) - 1) > 1e-3:
+        if len(labels) > 1 and abs(sum(result["scores"]) - 1) > 1e-3:
             raise ValueError(
                 f"`results` must have scores that sum to 1, number {number} has {sum(result['scores']):.3f}: leave "
                 "`multi_label`, `threshold` and `top_k` out."
             )
+    if len(labels) == 1:
+        raise ValueError("`results` must be about two labels or more: one alone is scored without the others.")
+    probs = batch_calibrated_probs([scores_in_order(result, labels) for result in results])
     calibrated = []
-    for result, scores in zip(results, without_label_means([scores_in_order(result, labels) for result in results])):
+    for result, scores in zip(results, probs.tolist()):
         ranked = sorted(zip(labels, scores), key=lambda pair: -pair[1])
-        calibrated.append({
-            **result, "labels": [label for label, _ in ranked], "scores": [score for _, score in ranked]
-        })  # fmt: skip
+        answer = {"labels": [label for label, _ in ranked], "scores": [score for _, score in ranked]}
+        calibrated.append({**result, **answer})
     return calibrated
 
 
-__all__ = ["batch_calibrate", "without_label_means"]
+__all__ = ["batch_calibrate", "batch_calibrated_probs"]
