@@ -84,8 +84,8 @@ of the tasks:
 
 ## Training
 
-The weights are {weights}; the curves of loss and held-out tasks are in
-`examples/models/english/training_english.json`. Each run is `examples/pretrain/train_multiple_choice.py` with its
+The weights are {weights}; the curves of
+loss and held-out tasks are in `examples/models/english/training_english.json`. Each run is `examples/pretrain/train_multiple_choice.py` with its
 recipe: OP and O-MLM losses, menus of 2 to 80 options with distractors from other tasks, several wordings of every
 question, label and inference pair. The last runs add the written tasks for training ({written_rows} texts of
 {written_count} tasks), asked by their own question, none, a general one and ones that are about something else.
