@@ -84,11 +84,12 @@ of the tasks:
 
 ## Training
 
-The weights are {weights}; the curves of
-loss and held-out tasks are in `examples/models/english/training_english.json`. Each run is `examples/pretrain/train_multiple_choice.py` with its
-recipe: OP and O-MLM losses, menus of 2 to 80 options with distractors from other tasks, several wordings of every
-question, label and inference pair. The last runs add the written tasks for training ({written_rows} texts of
-{written_count} tasks), asked by their own question, none, a general one and ones that are about something else.
+The weights are {weights};
+the curves of loss and held-out tasks are in `examples/models/english/training_english.json`. Each run is
+`examples/pretrain/train_multiple_choice.py` with its recipe: OP and O-MLM losses, menus of 2 to 80 options with
+distractors from other tasks, several wordings of every question, label and inference pair. The last runs add the
+written tasks for training ({written_rows} texts of {written_count} tasks), asked by their own question, none, a general
+one and ones that are about something else.
 {taught}
 {runs}
 
@@ -111,8 +112,8 @@ The backbone is Apache-2.0, the weights here are Apache-2.0.
   against dialects and groups; do not let the model decide about people.
 """
 
-TAUGHT = """The last one also learns from {rows:,} soft targets: what `{embedder}` (Apache-2.0) and {model}
-together think of texts and menus of the training tasks, batch-calibrated (`examples/pretrain/taught_rows.py`).
+TAUGHT = """The last one also learns from {rows:,} soft targets: what `{embedder}` (Apache-2.0) and
+{model} together think of texts and menus of the training tasks, batch-calibrated (`examples/pretrain/taught_rows.py`).
 """
 
 
