@@ -77,7 +77,7 @@ def test_identical_scores_and_saved_again_from_there(family: str, tmp_path: Path
         for answers in got["answers"]:
             for answer, wanted in zip(answers, expected, strict=True):
                 assert answer["labels"] == wanted["labels"]
-                assert answer["scores"] == pytest.approx(wanted["scores"], abs=1e-5)
+                assert answer["scores"] == pytest.approx(wanted["scores"], abs=1e-6)
         files = {path.name for path in (tmp_path / target).iterdir()}
         assert files == {path.name for path in (tmp_path / "first").iterdir()}
 
