@@ -9,7 +9,7 @@ import numpy as np
 
 from ..pipeline_unimc import scores_in_order
 
-SMALLEST_SCORE = 1e-9  # whose logarithm still counts
+SMALLEST_SCORE = 1e-9  # so that no label's mean is 0
 
 
 def batch_calibrated_probs(probs: Any, num_iterations: int = 1) -> np.ndarray:
@@ -48,14 +48,17 @@ def batch_calibrate(results: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 
     Raises:
         TypeError: if `results` is not a list of dicts.
-        ValueError: if there are fewer results than labels, if they are not about the same labels, if their scores do
-            not sum to 1, as with `multi_label`, `threshold` or `top_k`, or if their labels are in groups.
+        ValueError: if there are fewer than two labels, or fewer results than labels, if the results are not about the
+            same labels, if their scores do not sum to 1, as with `multi_label`, `threshold` or `top_k`, or if their
+            labels are in groups.
     """
     if not isinstance(results, (list, tuple)) or not all(isinstance(result, dict) for result in results):
         raise TypeError(f"`results` must be a list of dicts, one for each text, got {type(results).__name__}.")
     if not results:
         return []
     labels = sorted(results[0]["labels"])
+    if len(labels) < 2:
+        raise ValueError("`results` must be about two labels or more: one alone is scored without the others.")
     if len(results) < len(labels):
         raise ValueError(f"`results` must be at least as many as their {len(labels)} labels, got {len(results)}.")
     for number, result in enumerate(results):
@@ -63,13 +66,11 @@ def batch_calibrate(results: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
             raise ValueError("`results` must not have groups of labels: their scores could not follow.")
         if sorted(result["labels"]) != labels:
             raise ValueError(f"`results` must share their labels; number {number} has others than the first.")
-        if len(labels) > 1 and abs(sum(result["scores"]) - 1) > 1e-3:
+        if abs(sum(result["scores"]) - 1) > 1e-3:
             raise ValueError(
                 f"`results` must have scores that sum to 1, number {number} has {sum(result['scores']):.3f}: leave "
                 "`multi_label`, `threshold` and `top_k` out."
             )
-    if len(labels) == 1:
-        raise ValueError("`results` must be about two labels or more: one alone is scored without the others.")
     probs = batch_calibrated_probs([scores_in_order(result, labels) for result in results])
     calibrated = []
     for result, scores in zip(results, probs.tolist()):
