@@ -1,11 +1,12 @@
 """Attention with options, block by block where a menu is long: `attn_implementation="unimc"`, the default.
 
-Of K options of b tokens and a text of T tokens, an option's token may see b + T of the K b + T tokens. With blocks just
-these scores are computed, linear in K. Short menus go through PyTorch's fused kernel, with a mask.
+A token of an option may see its own option and the text, a small part of a long menu. A block is a run of neighbouring
+options of some `BLOCK` tokens; it meets itself, behind a mask, and the text in one fused kernel, so that time and
+memory are linear in the menu. Short menus go through the kernel as one table.
 
-Worked example, two options of two tokens and one: `option_ids` are [0, 1, 1, 2, 0, 0, 0]; `block_index` is [[1, 2],
-[3, -]], block k holds option k; `text_index` is [0, 4, 5, 6]; `slots`, the place of each token in [text, then block
-after block], are [0, 4, 5, 6, 1, 2, 3].
+Worked example, two options of two tokens and one: `option_ids` are [0, 1, 1, 2, 0, 0, 0]. There is one block, of the
+tokens [1, 2, 3]; it sees `keys` [1, 2, 3, 0, 4, 5, 6], its tokens and then the `text`; of what comes out, [block after
+block, then text], the tokens have `slots` [3, 0, 1, 2, 4, 5, 6].
 """
 
 from __future__ import annotations
@@ -22,59 +23,78 @@ from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 from .option_structure import additive_mask
 
 NAME = "unimc"
-# The whole table is one fused kernel and the blocks are several steps: measured by examples/benchmark/crossover.py.
-SHORTEST, SAVING = 256, 5.0
-SCORES_AT_ONCE = 64 * 2**20  # elements of scores of options that are held: 128 MiB in bfloat16
+# Blocks copy the text's keys, and are two kernels instead of one: measured by examples/benchmark/crossover.py.
+BLOCK, SHORTEST, SAVING = 40, 256, 2.0
+
+
+@dataclass(frozen=True)
+class BlockQueries:
+    """What asks from within the blocks: all their tokens, or their options' `[MASK]` tokens alone."""
+
+    index: Tensor  # (batch_size, num_blocks, num_queries): places in the sequence, of `[MASK]` tokens their option
+    bias: Tensor  # (batch_size * num_blocks, 1, num_queries, num_keys): additive mask
+    slots: Tensor  # (batch_size, sequence_length or num_choices): where each comes out
 
 
 @dataclass(frozen=True)
 class OptionBlocks:
-    """Where the options of a batch are; tokens are named by their index in the sequence."""
+    """Where the options of a batch are; tokens are named by their place in the sequence."""
 
-    text_index: Tensor  # (batch_size, text_length): tokens outside the options
-    text_mask: Tensor  # the same shape: False where an example has fewer
-    block_index: Tensor  # (batch_size, num_choices, block_length): tokens of each option
-    block_mask: Tensor  # the same shape: False where an option is shorter, or there is none
-    slots: Tensor  # (batch_size, sequence_length): where a token stands in text followed by blocks; 0 for padding
+    text: Tensor  # (batch_size, text_length): tokens outside the options
+    keys: Tensor  # (batch_size, num_blocks, num_keys): what a block sees
+    tokens: BlockQueries
+    masks: BlockQueries
 
 
-def build_option_blocks(option_ids: Tensor, attention_mask: Tensor) -> OptionBlocks:
+def build_option_blocks(option_ids: Tensor, attention_mask: Tensor, dtype: torch.dtype) -> OptionBlocks:
     """The blocks of a batch, from two tensors `(batch_size, sequence_length)`; an option's tokens are neighbours."""
-    size, length = option_ids.shape
-    index = torch.arange(length, device=option_ids.device).expand_as(option_ids)
-    is_token = attention_mask.bool()
-    in_option, in_text = (option_ids > 0) & is_token, (option_ids == 0) & is_token
-    num_choices = int(option_ids.max())
+    index = torch.arange(option_ids.shape[1], device=option_ids.device).expand_as(option_ids)
+    in_option, in_text = ((ids & attention_mask.bool()) for ids in (option_ids > 0, option_ids == 0))
+    is_first = in_option & (option_ids != F.pad(option_ids, (1, -1)))
+    window = torch.where(in_option, torch.where(is_first, index, 0).cummax(1).values // BLOCK, -1)
+    opens = in_option & (window != F.pad(window, (1, -1), value=-1))
+    slots, tokens = _in_blocks(in_option, opens)
+    mask_slots, masks = _in_blocks(is_first, opens)
+    text_slots, text = _in_blocks(in_text, index == 0)
+    keys = torch.cat([tokens, text.expand(-1, tokens.shape[1], -1)], 2)
 
-    option = option_ids - 1
-    starts = torch.full((size, num_choices), length, device=option_ids.device)
-    starts.scatter_reduce_(1, option.clamp(min=0), torch.where(in_option, index, length), "amin")
-    offset = torch.where(in_option, index - starts.gather(1, option.clamp(min=0)), 0)
-    block_length = int(offset.max()) + 1
-    text_length = int(in_text.sum(1).max())
-    in_text_slot = in_text.long().cumsum(1) - 1
-    in_block_slot = option * block_length + offset
+    def ids_of(places: Tensor, nothing: int) -> Tensor:
+        return torch.where(places < 0, nothing, option_ids.gather(1, places.clamp(min=0).flatten(1)).view_as(places))
 
-    slots = torch.where(in_option, text_length + in_block_slot, torch.where(in_text, in_text_slot, 0))
-    # The slot after the last one takes what padding would write.
-    width = text_length + num_choices * block_length
-    tokens = torch.full((size, width + 1), -1, device=option_ids.device)
-    tokens.scatter_(1, torch.where(is_token, slots, width), index)
-    text, blocks = tokens[:, :text_length], tokens[:, text_length:width]
-    blocks = blocks.reshape(size, num_choices, block_length)
-    return OptionBlocks(text.clamp(min=0), text >= 0, blocks.clamp(min=0), blocks >= 0, slots)
+    def bias(queries: Tensor) -> Tensor:
+        asks, seen = ids_of(queries, -1).unsqueeze(3), ids_of(keys, -2).unsqueeze(2)
+        return additive_mask((asks == seen) | (seen == 0), dtype).flatten(0, 1).unsqueeze(1)
+
+    slots_of_options = index.new_zeros(len(index), int(option_ids.max()) + 1)
+    slots_of_options.scatter_(1, torch.where(is_first, option_ids, 0), mask_slots)  # what is no option goes to 0
+    return OptionBlocks(
+        text.squeeze(1).clamp(min=0),
+        keys.clamp(min=0),
+        BlockQueries(tokens.clamp(min=0), bias(tokens), torch.where(in_option, slots, tokens[0].numel() + text_slots)),
+        BlockQueries(ids_of(masks, 1) - 1, bias(masks), slots_of_options[:, 1:]),
+    )
 
 
-def option_blocks_if_cheaper(option_ids: Tensor, attention_mask: Tensor) -> OptionBlocks | None:
+def _in_blocks(chosen: Tensor, opens: Tensor) -> tuple[Tensor, Tensor]:
+    """Slots of the chosen tokens in blocks that begin at `opens`, and the token in each slot, -1 where none is."""
+    block, number = opens.cumsum(1) - 1, chosen.cumsum(1) - 1
+    offset = number - torch.where(opens, number, 0).cummax(1).values
+    num_blocks, width = int(block.max()) + 1, int(torch.where(chosen, offset, 0).max()) + 1
+    slots = torch.where(chosen, block * width + offset, 0)
+    tokens = slots.new_full((len(slots), num_blocks * width + 1), -1)
+    index = torch.arange(slots.shape[1], device=slots.device).expand_as(slots)
+    tokens.scatter_(1, torch.where(chosen, slots, num_blocks * width), index)
+    return slots, tokens[:, :-1].unflatten(1, (num_blocks, width))
+
+
+def option_blocks_if_cheaper(option_ids: Tensor, attention_mask: Tensor, dtype: torch.dtype) -> OptionBlocks | None:
     """The blocks of a batch where they save time; never while a graph is compiled: their lengths are in the data."""
     length = option_ids.shape[1]
     if length < SHORTEST or torch.compiler.is_compiling():
         return None
-    blocks = build_option_blocks(option_ids, attention_mask)
-    _, num_choices, block_length = blocks.block_index.shape
-    text_length = blocks.text_index.shape[1]
-    scores = text_length * length + num_choices * block_length * (block_length + text_length)
-    return blocks if SAVING * scores <= length * length else None
+    text_length = int(((option_ids == 0) & attention_mask.bool()).sum(1).max())
+    scores = text_length * length + (length - text_length) * (BLOCK + text_length)
+    return build_option_blocks(option_ids, attention_mask, dtype) if SAVING * scores <= length * length else None
 
 
 def unimc_attention(
@@ -98,50 +118,30 @@ def unimc_attention(
         scaling: factor of the scores, `head_dim ** -0.5` if not given.
         option_blocks: where the options are, if they are to be computed block by block.
     """
-    scale = query.shape[-1] ** -0.5 if scaling is None else scaling
     if option_blocks is None:
         kwargs["is_causal"] = False
-        return sdpa_attention_forward(module, query, key, value, attention_mask, dropout, scale, **kwargs)
-    output = _by_blocks(query, key, value, attention_mask, dropout, scale, option_blocks)
-    return output.transpose(1, 2).contiguous(), None
+        return sdpa_attention_forward(module, query, key, value, attention_mask, dropout, scaling, **kwargs)
 
-
-def _by_blocks(
-    query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, dropout: float, scale: float, blocks: OptionBlocks
-) -> Tensor:
-    scaled_query = query * scale
-    text_key, text_value = _take(key, blocks.text_index), _take(value, blocks.text_index)
-    text_bias = additive_mask(blocks.text_mask, query.dtype)
-    size, num_choices, block_length = blocks.block_index.shape
-    only_masks, outputs = query.shape[2] < key.shape[2], []
+    attend = ALL_ATTENTION_FUNCTIONS[NAME]  # which is another for training
+    only_masks = query.shape[2] < key.shape[2]
+    queries = option_blocks.masks if only_masks else option_blocks.tokens
+    block_query = _take(query, queries.index)
+    block_key, block_value = _take(key, option_blocks.keys), _take(value, option_blocks.keys)
+    output = attend(module, block_query, block_key, block_value, queries.bias, dropout, scaling)[0]
+    output = output.reshape(len(query), -1, *query.shape[1::2])
     if not only_masks:
-        text_query = _take(query, blocks.text_index)
-        outputs.append(F.scaled_dot_product_attention(text_query, key, value, mask, dropout, scale=scale))
-    row = query.shape[0] * query.shape[1] * block_length * (block_length + text_bias.shape[1])
-    step = max(1, SCORES_AT_ONCE // row)
-    for start in range(0, num_choices, step):
-        index, is_token = blocks.block_index[:, start : start + step], blocks.block_mask[:, start : start + step]
-        in_blocks = (size, query.shape[1], index.shape[1], block_length, query.shape[3])
-        block_key, block_value = (_take(states, index.flatten(1)).view(in_blocks) for states in (key, value))
-        if only_masks:
-            block_query = scaled_query[:, :, start : start + step].unsqueeze(3)
-        else:
-            block_query = _take(scaled_query, index.flatten(1)).view(in_blocks)
-        own_bias = additive_mask(is_token, query.dtype)[:, None, :, None]
-        own_scores = block_query @ block_key.transpose(-1, -2) + own_bias
-        text_scores = block_query.flatten(2, 3) @ text_key.transpose(-1, -2) + text_bias[:, None, None]
-        scores = torch.cat([own_scores.flatten(2, 3), text_scores], dim=-1)
-        weights = F.dropout(scores.softmax(-1), dropout)
-        own_weights, text_weights = weights.split([block_length, text_bias.shape[1]], dim=-1)
-        own_output = own_weights.unflatten(2, block_query.shape[2:4]) @ block_value
-        outputs.append(text_weights @ text_value + own_output.flatten(2, 3))
-    output = torch.cat(outputs, dim=2)
-    return output if only_masks else _take(output, blocks.slots)
+        text_query = _take(query, option_blocks.text.unsqueeze(1))
+        of_text, _ = attend(module, text_query, key, value, attention_mask, dropout, scaling)
+        output = torch.cat([output, of_text], 1)
+    return _take(output.transpose(1, 2), queries.slots.unsqueeze(1)).transpose(1, 2), None
 
 
 def _take(states: Tensor, index: Tensor) -> Tensor:
-    """Rows `index` `(batch_size, n)` of `states` `(batch_size, num_heads, length, head_dim)`."""
-    return states.gather(2, index[:, None, :, None].expand(-1, states.shape[1], -1, states.shape[3]))
+    """Rows `(batch_size, num_blocks, n)` of `(batch_size, num_heads, length, head_dim)`, every block an example."""
+    rows = states.transpose(1, 2).flatten(2)
+    index = index + rows.shape[1] * torch.arange(len(rows), device=rows.device).view(-1, 1, 1)
+    taken = rows.flatten(0, 1).index_select(0, index.flatten())
+    return taken.view(-1, index.shape[2], *states.shape[1::2]).transpose(1, 2)
 
 
 ALL_ATTENTION_FUNCTIONS.register(NAME, unimc_attention)

@@ -26,7 +26,7 @@ from contenders import SIZES, bert_config
 
 from unimc_hf import UniMCConfig, UniMCForMultipleChoice
 from unimc_hf.command_line.table import format_table
-from unimc_hf.option_attention import build_option_blocks
+from unimc_hf.option_attention import BLOCK, build_option_blocks
 
 TOKENS, RUNS = 2048, 3
 # options, tokens of an option with its [MASK], tokens of the text
@@ -78,7 +78,7 @@ def main() -> None:
                         measured.append(taken)
             num_choices, option_length, text_length = menu
             length = text_length + num_choices * option_length
-            scores = text_length * length + num_choices * option_length * (option_length + text_length)
+            scores = text_length * length + num_choices * option_length * (BLOCK + text_length)
             gain = statistics.median(times[False]) / statistics.median(times[True])
             figures.append(
                 {

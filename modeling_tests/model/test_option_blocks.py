@@ -5,8 +5,10 @@ import pytest
 import torch
 from tiny_models import BLOCK_FAMILIES, FAMILIES, tiny_config, tiny_model, tiny_tokenizer
 
+import unimc_hf.option_attention
 from unimc_hf import UniMCForMultipleChoice
-from unimc_hf.option_attention import NAME, build_option_blocks, option_blocks_if_cheaper
+from unimc_hf.option_attention import BLOCK, NAME, build_option_blocks, option_blocks_if_cheaper
+from unimc_hf.option_structure import build_attention_mask
 
 
 def menu(num_choices: int) -> list[str]:
@@ -24,30 +26,49 @@ def batch_of(sizes: tuple[int, ...]) -> dict[str, torch.Tensor]:
 
 
 def test_the_worked_example() -> None:
-    blocks = build_option_blocks(torch.tensor([[0, 1, 1, 2, 0, 0, 0]]), torch.ones(1, 7))
-    assert blocks.text_index.tolist() == [[0, 4, 5, 6]]
-    assert blocks.block_index.tolist() == [[[1, 2], [3, 0]]]
-    assert blocks.block_mask.tolist() == [[[True, True], [True, False]]]
-    assert blocks.slots.tolist() == [[0, 4, 5, 6, 1, 2, 3]]
+    blocks = build_option_blocks(torch.tensor([[0, 1, 1, 2, 0, 0, 0]]), torch.ones(1, 7), torch.float32)
+    assert blocks.text.tolist() == [[0, 4, 5, 6]]
+    assert blocks.keys.tolist() == [[[1, 2, 3, 0, 4, 5, 6]]]
+    assert blocks.tokens.index.tolist() == [[[1, 2, 3]]]
+    assert blocks.tokens.slots.tolist() == [[3, 0, 1, 2, 4, 5, 6]]
+    seen = [[True, True, False], [True, True, False], [False, False, True]]
+    assert (blocks.tokens.bias[0, 0] == 0).tolist() == [row + [True] * 4 for row in seen]
+    assert blocks.masks.index.tolist() == [[[0, 1]]]
+    assert blocks.masks.slots.tolist() == [[0, 1]]
+    assert torch.equal(blocks.masks.bias[0, 0], blocks.tokens.bias[0, 0, [0, 2]])
 
 
 @pytest.mark.parametrize("side", ["right", "left"])
-def test_every_token_has_one_slot(side: str) -> None:
-    batch = batch_of((5, 2, 30))
+def test_every_token_comes_out_once_and_sees_what_it_may(side: str) -> None:
+    batch = batch_of((5, 2, 200))
     if side == "left":
         batch = {name: tensor.flip(1) for name, tensor in batch.items() if name in ("option_ids", "attention_mask")}
-        batch["option_ids"] = torch.where(batch["option_ids"] > 0, 31 - batch["option_ids"], 0)
-    blocks = build_option_blocks(batch["option_ids"], batch["attention_mask"])
-    tokens = torch.cat([blocks.text_index, blocks.block_index.flatten(1)], 1)
-    used = torch.cat([blocks.text_mask, blocks.block_mask.flatten(1)], 1)
-    for row, mask in enumerate(batch["attention_mask"].bool()):
-        places = mask.nonzero().flatten()
-        assert tokens[row][used[row]].sort().values.tolist() == places.tolist()
-        assert tokens[row][blocks.slots[row][places]].tolist() == places.tolist()
-        option_of_slot = torch.arange(blocks.block_index.shape[1]).repeat_interleave(blocks.block_index.shape[2]) + 1
-        in_blocks = blocks.block_mask[row].flatten()
-        option_of_token = batch["option_ids"][row][blocks.block_index[row].flatten()]
-        assert torch.equal(option_of_token[in_blocks], option_of_slot[in_blocks])
+        batch["option_ids"] = torch.where(batch["option_ids"] > 0, 201 - batch["option_ids"], 0)
+    option_ids, is_token = batch["option_ids"], batch["attention_mask"].bool()
+    blocks = build_option_blocks(option_ids, batch["attention_mask"], torch.float32)
+    size, num_blocks, num_keys = blocks.keys.shape
+    assert num_blocks > 2
+    assert blocks.tokens.index.shape[2] < BLOCK + 10  # the longest option has fewer tokens
+    allowed = build_attention_mask(option_ids, batch["attention_mask"], torch.bool).squeeze(1)
+    for row in range(size):
+        order = torch.cat([blocks.tokens.index[row].flatten(), blocks.text[row]])
+        places = is_token[row].nonzero().flatten()
+        assert order[blocks.tokens.slots[row][places]].tolist() == places.tolist()
+        assert blocks.tokens.slots[row][places].unique().numel() == len(places)
+        bias = (blocks.tokens.bias == 0).view(size, num_blocks, -1, num_keys)[row]
+        for slot, place in enumerate(blocks.tokens.index[row].flatten().tolist()):
+            if blocks.tokens.slots[row][place] == slot and is_token[row][place]:
+                block, query = divmod(slot, bias.shape[1])
+                seen = blocks.keys[row][block][bias[block, query]]
+                assert seen.sort().values.tolist() == allowed[row][place].nonzero().flatten().tolist()
+        options = option_ids[row][option_ids[row] > 0].unique() - 1
+        assert blocks.masks.index[row].flatten()[blocks.masks.slots[row][options]].tolist() == options.tolist()
+
+
+def test_long_options_leave_no_empty_blocks() -> None:
+    option_ids = torch.tensor([[0, *[1] * 90, *[2] * 90, *[3] * 10, *[4] * 10, 0]])
+    blocks = build_option_blocks(option_ids, torch.ones_like(option_ids), torch.float32)
+    assert blocks.tokens.index.shape[:2] == (1, 3)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -61,13 +82,18 @@ def test_who_uses_it_by_default(family: str) -> None:
 
 def test_only_long_menus_get_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     short, long = batch_of((7,)), batch_of((200,))
-    assert option_blocks_if_cheaper(short["option_ids"], short["attention_mask"]) is None
-    assert option_blocks_if_cheaper(long["option_ids"], long["attention_mask"]) is not None
+    chosen = [
+        option_blocks_if_cheaper(batch["option_ids"], batch["attention_mask"], torch.float32) for batch in (short, long)
+    ]
+    assert chosen[0] is None
+    assert chosen[1] is not None
     seen = []
     model = tiny_model("bert", NAME)
-    monkeypatch.setattr("unimc_hf.option_attention._by_blocks", lambda *args: seen.append(args) or args[0])
+    take = unimc_hf.option_attention._take
+    monkeypatch.setattr("unimc_hf.option_attention._take", lambda *args: seen.append(args) or take(*args))
     with torch.no_grad():
         model(**short)
         assert not seen
         model(**long)
-    assert len(seen) == model.config.num_hidden_layers
+    # Queries, keys, values, the text's queries and the way back; the last layer has no queries of the text.
+    assert len(seen) == 5 * model.config.num_hidden_layers - 1
