@@ -5,7 +5,7 @@
 Evaluate on the nine tasks of FewCLUE, zero-shot (as ZeroCLUE does) and few-shot, beside the published figures.
 
     python examples/evaluate/evaluate_fewclue.py fewclue \
-        --model examples/chinese_model/unimc_hf_chinese_research \
+        --model examples/chinese_model/unimc_hf_chinese \
         --cosine intfloat/multilingual-e5-small --few-shot \
         --output examples/models/chinese/evaluation_fewclue.json
 

@@ -4,8 +4,7 @@
 """
 Write the card of the Chinese model from the committed figures, the recipe and the table of sources.
 
-    python examples/models/write_chinese_card.py \
-        --sources SOURCES_chinese.md SOURCES_english.md
+    python examples/models/write_chinese_card.py --sources SOURCES_chinese.md SOURCES_english.md
 
 Every number in the card comes from `evaluation_fewclue.json`, `evaluation_chinese_english.json`,
 `training_chinese.json` and the recipes that it names, all in `examples/models/chinese/`.
@@ -29,7 +28,7 @@ from write_english_card import read_sources, score, table
 from unimc_hf.training.recipes import read_recipe
 
 CHINESE = Path(__file__).parent / "chinese"
-NAME = "unimc-chinese-36m-research"
+NAME = "unimc-chinese-36m"
 
 TEXT = """
 # {name}
@@ -37,8 +36,8 @@ TEXT = """
 UniMC (arXiv 2210.08590) on `intfloat/multilingual-e5-small`, its vocabulary cut to Chinese and English: {parameters}
 parameters, half precision on disk. It picks one of any options for a Chinese or English text in one forward pass.
 
-**For research only.** Part of the training data is for academic or non-commercial use (see "Sources"), so these weights
-are not part of the default install of `unimc_hf` and must not be used in a product.
+Apache-2.0, and every source below permits commercial use. `pip install ./examples/chinese_model` puts it beside
+`unimc_hf`.
 
 ```python
 import unimc_hf
@@ -67,10 +66,13 @@ English, whole public test files (`examples/models/chinese/evaluation_chinese_en
 
 {runs}
 
-The recipes are in `examples/models/chinese/`. Sources that `SOURCES.md` marks as kin of a FewCLUE task are left out of
-all of them: {kin}.
+Sources that `SOURCES.md` marks as kin of a FewCLUE task are left out: {kin}; and so is every source that states no
+licence, or one that forbids commercial use.
 
 ## Sources
+
+{tasks:,} tasks that were written for this project, {texts:,} texts in Chinese and English
+(`examples/written_tasks`, Apache-2.0), and rows of:
 
 {sources}
 
@@ -155,6 +157,7 @@ def main() -> None:
             ],
         ),
         kin=", ".join(KIN),
+        **training["written"],
         sources=table(
             ["source", "rows used, at most", "licence as stated"],
             [[name, f"{cap:,} of {licences[name][0]}", licences[name][1]] for name, cap in used.items()],
@@ -162,8 +165,7 @@ def main() -> None:
     )
     card_data = ModelCardData(
         language=["zh", "en"],
-        license="other",
-        license_name="research-only",
+        license="apache-2.0",
         library_name="transformers",
         pipeline_tag="unimc-zero-shot",  # what `pipeline(model=...)` takes for the task
         base_model="intfloat/multilingual-e5-small",

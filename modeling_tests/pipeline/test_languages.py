@@ -16,7 +16,7 @@ from unimc_hf.loading.installed_models import CHINESE_PACKAGE
 @pytest.fixture()
 def chinese_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A stand-in for the installed package: the same layout around a tiny model."""
-    folder = tmp_path / "unimc_hf_chinese_research"
+    folder = tmp_path / CHINESE_PACKAGE
     model = tiny_model("bert")
     model.config.language = "chinese"
     try:

@@ -159,7 +159,7 @@ def test_the_chinese_table_is_that_of_the_committed_figures() -> None:
     figures = json.loads((EXAMPLES / "models" / "chinese" / "evaluation_fewclue.json").read_text(encoding="utf-8"))
     published = json.loads((EXAMPLES / "evaluate" / "published_fewclue.json").read_text(encoding="utf-8"))
     page, tasks = (ROOT / "README.zh.md").read_text(encoding="utf-8"), published["tasks"]
-    ours = {"zero-shot": "UniMC unimc_hf_chinese_research", "few-shot": "UniMC unimc_hf_chinese_research, train"}
+    ours = {"zero-shot": "UniMC unimc_hf_chinese", "few-shot": "UniMC unimc_hf_chinese, train"}
     for setting, name in ours.items():
         row = [100 * figures[setting][name]["tasks"][task]["accuracy"] for task in tasks]
         for accuracies in (row, published[setting]["UniMC 110M"]):

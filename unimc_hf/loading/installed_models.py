@@ -16,7 +16,7 @@ from ..modeling_unimc import UniMCForMultipleChoice
 
 DEFAULT_MODEL = str(Path(__file__).parent.parent / "default_model")
 # A model folder that pip can install; see examples/chinese_model/README.md.
-CHINESE_PACKAGE = "unimc_hf_chinese_research"
+CHINESE_PACKAGE = "unimc_hf_chinese"
 
 
 def find_model(language: str) -> str:
