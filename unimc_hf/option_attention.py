@@ -1,11 +1,11 @@
 """Attention with options, block by block where a menu is long: `attn_implementation="unimc"`, the default.
 
 A token of an option may see its own option and the text, a small part of a long menu. A block is a run of neighbouring
-options of some `BLOCK` tokens; it meets itself, behind a mask, and the text in one fused kernel, so that time and
-memory are linear in the menu. Short menus go through the kernel as one table.
+options, some `BLOCK` tokens or half the text; it meets itself, behind a mask, and the text in one fused kernel, so that
+time and memory are linear in the menu. Short menus go through the kernel as one table.
 
 Worked example, two options of two tokens and one: `option_ids` are [0, 1, 1, 2, 0, 0, 0]. There is one block, of the
-tokens [1, 2, 3]; it sees `keys` [1, 2, 3, 0, 4, 5, 6], its tokens and then the `text`; of what comes out, [block after
+tokens [1, 2, 3]; it sees the tokens [1, 2, 3, 0, 4, 5, 6], its own and then the text's; of what comes out, [block after
 block, then text], the tokens have `slots` [3, 0, 1, 2, 4, 5, 6].
 """
 
@@ -29,9 +29,9 @@ BLOCK, SHORTEST, SAVING = 40, 256, 2.0
 
 @dataclass(frozen=True)
 class BlockQueries:
-    """What asks from within the blocks: all their tokens, or their options' `[MASK]` tokens alone."""
+    """What asks from within the blocks."""
 
-    index: Tensor  # (batch_size, num_blocks, num_queries): places in the sequence, of `[MASK]` tokens their option
+    index: Tensor  # (batch_size, num_blocks, num_queries): places in the sequence; of `[MASK]` tokens, their option
     bias: Tensor  # (batch_size * num_blocks, 1, num_queries, num_keys): additive mask
     slots: Tensor  # (batch_size, sequence_length or num_choices): where each comes out
 
@@ -40,22 +40,31 @@ class BlockQueries:
 class OptionBlocks:
     """Where the options of a batch are; tokens are named by their place in the sequence."""
 
-    text: Tensor  # (batch_size, text_length): tokens outside the options
-    keys: Tensor  # (batch_size, num_blocks, num_keys): what a block sees
+    text_index: Tensor  # (batch_size, text_length): tokens outside the options
+    key_index: Tensor  # (batch_size, num_blocks, num_keys): what a block sees
     tokens: BlockQueries
-    masks: BlockQueries
+    mask_tokens: BlockQueries  # alone, in the last layer
 
 
-def build_option_blocks(option_ids: Tensor, attention_mask: Tensor, dtype: torch.dtype) -> OptionBlocks:
-    """The blocks of a batch, from two tensors `(batch_size, sequence_length)`; an option's tokens are neighbours."""
-    index = torch.arange(option_ids.shape[1], device=option_ids.device).expand_as(option_ids)
-    in_option, in_text = ((ids & attention_mask.bool()) for ids in (option_ids > 0, option_ids == 0))
+def option_blocks_if_cheaper(
+    option_ids: Tensor, attention_mask: Tensor, num_choices: int, dtype: torch.dtype
+) -> OptionBlocks | None:
+    """The blocks of a batch, of two tensors `(batch_size, sequence_length)`, where they save time; an option's tokens
+    are neighbours. Never while a graph is compiled: the blocks' lengths are in the data."""
+    length = option_ids.shape[1]
+    if length < SHORTEST or torch.compiler.is_compiling():
+        return None
+    index = torch.arange(length, device=option_ids.device).expand_as(option_ids)
+    in_option, is_token = option_ids > 0, attention_mask.bool()
     is_first = in_option & (option_ids != F.pad(option_ids, (1, -1)))
-    window = torch.where(in_option, torch.where(is_first, index, 0).cummax(1).values // BLOCK, -1)
-    opens = in_option & (window != F.pad(window, (1, -1), value=-1))
-    slots, tokens = _in_blocks(in_option, opens)
+    text_slots, text = _in_blocks(is_token & ~in_option, index == 0)
+    window = torch.where(is_first, index, 0).cummax(1).values // max(BLOCK, text.shape[2] // 2)
+    opens = is_first & (window != F.pad(torch.where(in_option, window, -1), (1, -1), value=-1))
+    slots, tokens = _in_blocks(is_token & in_option, opens)
+    scores = text.shape[2] * length + tokens[0].numel() * (tokens.shape[2] + text.shape[2])
+    if SAVING * scores > length * length:
+        return None
     mask_slots, masks = _in_blocks(is_first, opens)
-    text_slots, text = _in_blocks(in_text, index == 0)
     keys = torch.cat([tokens, text.expand(-1, tokens.shape[1], -1)], 2)
 
     def ids_of(places: Tensor, nothing: int) -> Tensor:
@@ -65,7 +74,7 @@ def build_option_blocks(option_ids: Tensor, attention_mask: Tensor, dtype: torch
         asks, seen = ids_of(queries, -1).unsqueeze(3), ids_of(keys, -2).unsqueeze(2)
         return additive_mask((asks == seen) | (seen == 0), dtype).flatten(0, 1).unsqueeze(1)
 
-    slots_of_options = index.new_zeros(len(index), int(option_ids.max()) + 1)
+    slots_of_options = index.new_zeros(len(index), num_choices + 1)
     slots_of_options.scatter_(1, torch.where(is_first, option_ids, 0), mask_slots)  # what is no option goes to 0
     return OptionBlocks(
         text.squeeze(1).clamp(min=0),
@@ -77,24 +86,14 @@ def build_option_blocks(option_ids: Tensor, attention_mask: Tensor, dtype: torch
 
 def _in_blocks(chosen: Tensor, opens: Tensor) -> tuple[Tensor, Tensor]:
     """Slots of the chosen tokens in blocks that begin at `opens`, and the token in each slot, -1 where none is."""
-    block, number = opens.cumsum(1) - 1, chosen.cumsum(1) - 1
-    offset = number - torch.where(opens, number, 0).cummax(1).values
+    block, before = opens.cumsum(1) - 1, chosen.cumsum(1) - chosen.long()
+    offset = before - torch.where(opens, before, 0).cummax(1).values
     num_blocks, width = int(block.max()) + 1, int(torch.where(chosen, offset, 0).max()) + 1
     slots = torch.where(chosen, block * width + offset, 0)
     tokens = slots.new_full((len(slots), num_blocks * width + 1), -1)
     index = torch.arange(slots.shape[1], device=slots.device).expand_as(slots)
     tokens.scatter_(1, torch.where(chosen, slots, num_blocks * width), index)
     return slots, tokens[:, :-1].unflatten(1, (num_blocks, width))
-
-
-def option_blocks_if_cheaper(option_ids: Tensor, attention_mask: Tensor, dtype: torch.dtype) -> OptionBlocks | None:
-    """The blocks of a batch where they save time; never while a graph is compiled: their lengths are in the data."""
-    length = option_ids.shape[1]
-    if length < SHORTEST or torch.compiler.is_compiling():
-        return None
-    text_length = int(((option_ids == 0) & attention_mask.bool()).sum(1).max())
-    scores = text_length * length + (length - text_length) * (BLOCK + text_length)
-    return build_option_blocks(option_ids, attention_mask, dtype) if SAVING * scores <= length * length else None
 
 
 def unimc_attention(
@@ -124,13 +123,13 @@ def unimc_attention(
 
     attend = ALL_ATTENTION_FUNCTIONS[NAME]  # which is another for training
     only_masks = query.shape[2] < key.shape[2]
-    queries = option_blocks.masks if only_masks else option_blocks.tokens
+    queries = option_blocks.mask_tokens if only_masks else option_blocks.tokens
     block_query = _take(query, queries.index)
-    block_key, block_value = _take(key, option_blocks.keys), _take(value, option_blocks.keys)
+    block_key, block_value = _take(key, option_blocks.key_index), _take(value, option_blocks.key_index)
     output = attend(module, block_query, block_key, block_value, queries.bias, dropout, scaling)[0]
     output = output.reshape(len(query), -1, *query.shape[1::2])
     if not only_masks:
-        text_query = _take(query, option_blocks.text.unsqueeze(1))
+        text_query = _take(query, option_blocks.text_index.unsqueeze(1))
         of_text, _ = attend(module, text_query, key, value, attention_mask, dropout, scaling)
         output = torch.cat([output, of_text], 1)
     return _take(output.transpose(1, 2), queries.slots.unsqueeze(1)).transpose(1, 2), None

@@ -78,7 +78,8 @@ def encode(
         # The reference clamps too: a menu may make the sequence longer than the table, never the positions.
         inputs["position_ids"] = (position_ids + offset).clamp(max=config.max_position_embeddings - 1)
         takes_blocks = config._attn_implementation == UNIMC_ATTENTION and config.model_type != "mpnet"
-        blocks = option_blocks_if_cheaper(option_ids, attention_mask, dtype) if takes_blocks else None
+        num_choices = option_positions.shape[1]
+        blocks = option_blocks_if_cheaper(option_ids, attention_mask, num_choices, dtype) if takes_blocks else None
         if config.model_type == "mpnet":
             allowed = build_attention_mask(option_ids, attention_mask, torch.bool)
             inputs["attention_mask"] = _mpnet_mask(backbone.encoder, allowed, position_ids, dtype)

@@ -26,7 +26,7 @@ from contenders import SIZES, bert_config
 
 from unimc_hf import UniMCConfig, UniMCForMultipleChoice
 from unimc_hf.command_line.table import format_table
-from unimc_hf.option_attention import BLOCK, build_option_blocks
+from unimc_hf.option_attention import BLOCK
 
 TOKENS, RUNS = 2048, 3
 # options, tokens of an option with its [MASK], tokens of the text
@@ -48,9 +48,9 @@ def make_batch(num_choices: int, option_length: int, text_length: int) -> dict[s
 
 
 def seconds(model: UniMCForMultipleChoice, batch: dict[str, torch.Tensor], blocks: bool, train: bool) -> float:
-    chosen = build_option_blocks if blocks else lambda *_: None
     start = time.perf_counter()
-    with patch("unimc_hf.option_encoder.option_blocks_if_cheaper", chosen), torch.set_grad_enabled(train):
+    limits = {"SHORTEST": 0, "SAVING": 0.0} if blocks else {"SHORTEST": 10**9}
+    with patch.multiple("unimc_hf.option_attention", **limits), torch.set_grad_enabled(train):
         logits = model(**batch).logits
         if train:
             logits.float().logsumexp(-1).sum().backward()
@@ -78,7 +78,8 @@ def main() -> None:
                         measured.append(taken)
             num_choices, option_length, text_length = menu
             length = text_length + num_choices * option_length
-            scores = text_length * length + num_choices * option_length * (BLOCK + text_length)
+            width = max(BLOCK, text_length // 2)
+            scores = text_length * length + num_choices * option_length * (width + text_length)
             gain = statistics.median(times[False]) / statistics.median(times[True])
             figures.append(
                 {

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import random
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import cache
 from typing import Any
 from unittest.mock import patch
@@ -17,7 +17,6 @@ from hypothesis import strategies as st
 from tiny_models import BLOCK_FAMILIES, FAMILIES, ORDER_INVARIANT_FAMILIES, WORDS, tiny_model, tiny_tokenizer
 
 from unimc_hf import UniMCForMultipleChoice, UniMCZeroShotPipeline
-from unimc_hf.option_attention import build_option_blocks, option_blocks_if_cheaper
 
 TOLERANCE = 2e-5  # float32 sums in another order, on logits of about 1
 
@@ -133,8 +132,8 @@ def rounded_copy(model: UniMCForMultipleChoice, dtype: torch.dtype) -> UniMCForM
 @contextmanager
 def blocks_of(attention: str) -> Iterator[None]:
     """Menus this short get no blocks by themselves; on the path "blocks" they do."""
-    blocks = build_option_blocks if attention == "blocks" else option_blocks_if_cheaper
-    with patch("unimc_hf.option_encoder.option_blocks_if_cheaper", blocks):
+    forced = {"SHORTEST": 0, "SAVING": 0.0} if attention == "blocks" else {}
+    with patch.multiple("unimc_hf.option_attention", **forced) if forced else nullcontext():
         yield
 
 

@@ -3,11 +3,12 @@
 
 import pytest
 import torch
+from generated_examples import blocks_of
 from tiny_models import BLOCK_FAMILIES, FAMILIES, tiny_config, tiny_model, tiny_tokenizer
+from torch.nn import functional as F
 
-import unimc_hf.option_attention
 from unimc_hf import UniMCForMultipleChoice
-from unimc_hf.option_attention import BLOCK, NAME, build_option_blocks, option_blocks_if_cheaper
+from unimc_hf.option_attention import BLOCK, NAME, OptionBlocks, option_blocks_if_cheaper
 from unimc_hf.option_structure import build_attention_mask
 
 
@@ -25,50 +26,66 @@ def batch_of(sizes: tuple[int, ...]) -> dict[str, torch.Tensor]:
     return dict(batch)
 
 
+def blocks_of_batch(option_ids: torch.Tensor, attention_mask: torch.Tensor | None = None) -> OptionBlocks:
+    """Whether they pay or not."""
+    attention_mask = torch.ones_like(option_ids) if attention_mask is None else attention_mask
+    with blocks_of("blocks"):
+        blocks = option_blocks_if_cheaper(option_ids, attention_mask, int(option_ids.max()), torch.float32)
+    assert blocks is not None
+    return blocks
+
+
 def test_the_worked_example() -> None:
-    blocks = build_option_blocks(torch.tensor([[0, 1, 1, 2, 0, 0, 0]]), torch.ones(1, 7), torch.float32)
-    assert blocks.text.tolist() == [[0, 4, 5, 6]]
-    assert blocks.keys.tolist() == [[[1, 2, 3, 0, 4, 5, 6]]]
+    blocks = blocks_of_batch(torch.tensor([[0, 1, 1, 2, 0, 0, 0]]))
+    assert blocks.text_index.tolist() == [[0, 4, 5, 6]]
+    assert blocks.key_index.tolist() == [[[1, 2, 3, 0, 4, 5, 6]]]
     assert blocks.tokens.index.tolist() == [[[1, 2, 3]]]
     assert blocks.tokens.slots.tolist() == [[3, 0, 1, 2, 4, 5, 6]]
     seen = [[True, True, False], [True, True, False], [False, False, True]]
     assert (blocks.tokens.bias[0, 0] == 0).tolist() == [row + [True] * 4 for row in seen]
-    assert blocks.masks.index.tolist() == [[[0, 1]]]
-    assert blocks.masks.slots.tolist() == [[0, 1]]
-    assert torch.equal(blocks.masks.bias[0, 0], blocks.tokens.bias[0, 0, [0, 2]])
+    assert blocks.mask_tokens.index.tolist() == [[[0, 1]]]
+    assert blocks.mask_tokens.slots.tolist() == [[0, 1]]
+    assert torch.equal(blocks.mask_tokens.bias[0, 0], blocks.tokens.bias[0, 0, [0, 2]])
 
 
-@pytest.mark.parametrize("side", ["right", "left"])
+@pytest.mark.parametrize("side", ["right", "left", "with holes"])
 def test_every_token_comes_out_once_and_sees_what_it_may(side: str) -> None:
     batch = batch_of((5, 2, 200))
+    option_ids, attention_mask = batch["option_ids"], batch["attention_mask"]
     if side == "left":
-        batch = {name: tensor.flip(1) for name, tensor in batch.items() if name in ("option_ids", "attention_mask")}
-        batch["option_ids"] = torch.where(batch["option_ids"] > 0, 201 - batch["option_ids"], 0)
-    option_ids, is_token = batch["option_ids"], batch["attention_mask"].bool()
-    blocks = build_option_blocks(option_ids, batch["attention_mask"], torch.float32)
-    size, num_blocks, num_keys = blocks.keys.shape
+        option_ids, attention_mask = option_ids.flip(1), attention_mask.flip(1)
+        option_ids = torch.where(option_ids > 0, 201 - option_ids, 0)
+    elif side == "with holes":
+        attention_mask = torch.where(torch.arange(len(option_ids[0])) % 5 == 2, 0, attention_mask)
+    is_token, blocks = attention_mask.bool(), blocks_of_batch(option_ids, attention_mask)
+    size, num_blocks, num_keys = blocks.key_index.shape
     assert num_blocks > 2
     assert blocks.tokens.index.shape[2] < BLOCK + 10  # the longest option has fewer tokens
-    allowed = build_attention_mask(option_ids, batch["attention_mask"], torch.bool).squeeze(1)
+    allowed = build_attention_mask(option_ids, attention_mask, torch.bool).squeeze(1)
     for row in range(size):
-        order = torch.cat([blocks.tokens.index[row].flatten(), blocks.text[row]])
+        order = torch.cat([blocks.tokens.index[row].flatten(), blocks.text_index[row]])
         places = is_token[row].nonzero().flatten()
         assert order[blocks.tokens.slots[row][places]].tolist() == places.tolist()
         assert blocks.tokens.slots[row][places].unique().numel() == len(places)
         bias = (blocks.tokens.bias == 0).view(size, num_blocks, -1, num_keys)[row]
-        for slot, place in enumerate(blocks.tokens.index[row].flatten().tolist()):
-            if blocks.tokens.slots[row][place] == slot and is_token[row][place]:
-                block, query = divmod(slot, bias.shape[1])
-                seen = blocks.keys[row][block][bias[block, query]]
-                assert seen.sort().values.tolist() == allowed[row][place].nonzero().flatten().tolist()
+        for place in places[option_ids[row][places] > 0].tolist():
+            block, query = divmod(int(blocks.tokens.slots[row][place]), bias.shape[1])
+            seen = blocks.key_index[row][block][bias[block, query]]
+            assert seen.sort().values.tolist() == allowed[row][place].nonzero().flatten().tolist()
         options = option_ids[row][option_ids[row] > 0].unique() - 1
-        assert blocks.masks.index[row].flatten()[blocks.masks.slots[row][options]].tolist() == options.tolist()
+        assert (
+            blocks.mask_tokens.index[row].flatten()[blocks.mask_tokens.slots[row][options]].tolist() == options.tolist()
+        )
 
 
-def test_long_options_leave_no_empty_blocks() -> None:
-    option_ids = torch.tensor([[0, *[1] * 90, *[2] * 90, *[3] * 10, *[4] * 10, 0]])
-    blocks = build_option_blocks(option_ids, torch.ones_like(option_ids), torch.float32)
-    assert blocks.tokens.index.shape[:2] == (1, 3)
+def test_blocks_grow_with_options_and_text_and_none_is_empty() -> None:
+    def lengths(options: list[int], text: int) -> torch.Size:
+        ids = [0, *(number for number, length in enumerate(options, start=1) for _ in range(length)), *[0] * text]
+        return blocks_of_batch(torch.tensor([ids])).tokens.index.shape[1:]
+
+    assert lengths([90, 90, 10, 10], 5) == (3, 90)
+    assert lengths([4] * 100, 5) == (10, 40)
+    assert lengths([4] * 100, 399) == (2, 200)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -80,20 +97,31 @@ def test_who_uses_it_by_default(family: str) -> None:
         assert explicit.config._attn_implementation == asked
 
 
-def test_only_long_menus_get_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
-    short, long = batch_of((7,)), batch_of((200,))
-    chosen = [
-        option_blocks_if_cheaper(batch["option_ids"], batch["attention_mask"], torch.float32) for batch in (short, long)
-    ]
-    assert chosen[0] is None
-    assert chosen[1] is not None
-    seen = []
-    model = tiny_model("bert", NAME)
-    take = unimc_hf.option_attention._take
-    monkeypatch.setattr("unimc_hf.option_attention._take", lambda *args: seen.append(args) or take(*args))
-    with torch.no_grad():
-        model(**short)
-        assert not seen
-        model(**long)
-    # Queries, keys, values, the text's queries and the way back; the last layer has no queries of the text.
-    assert len(seen) == 5 * model.config.num_hidden_layers - 1
+def test_menus_for_which_blocks_save_time_get_them() -> None:
+    def gets_blocks(option_ids: torch.Tensor) -> bool:
+        ones = torch.ones_like(option_ids)
+        return option_blocks_if_cheaper(option_ids, ones, int(option_ids.max()), torch.float32) is not None
+
+    assert not gets_blocks(batch_of((7,))["option_ids"])
+    long = batch_of((200,))["option_ids"]
+    assert gets_blocks(long)
+    # All blocks are as long as the longest, so that one very long option makes the others dear.
+    assert not gets_blocks(torch.cat([long[:, :1], torch.full((1, 2 * long.shape[1]), 201), long[:, 1:]], 1))
+
+
+@pytest.mark.parametrize("family", sorted(BLOCK_FAMILIES))
+def test_a_long_menu_has_the_scores_and_gradients_of_the_table(family: str) -> None:
+    batch = batch_of((120, 3))
+    batch["option_positions"] = F.pad(batch["option_positions"], (0, 2))  # as from a larger batch
+    results = []
+    for attention in (NAME, "eager"):
+        model = tiny_model(family, attention)
+        model.zero_grad()
+        logits = model(**batch).logits
+        logits[:, :100].logsumexp(-1).sum().backward()
+        weight = next(weight for name, weight in model.named_parameters() if "query" in name or "q_lin" in name)
+        assert weight.grad is not None
+        results.append((logits.detach(), weight.grad.clone()))
+        model.zero_grad()
+    for got, expected in zip(*results, strict=True):
+        torch.testing.assert_close(got, expected, atol=1e-5, rtol=1e-4)

@@ -18,6 +18,7 @@ from .freed_memory import is_memory_kept
 
 # From here on the fused kernel is as fast and needs less memory; fresh pages are what makes large tables slow.
 LONGEST_BY_PRODUCTS, LONGEST_IN_KEPT_MEMORY = 256, 512
+MOST_SCORES = 2**26  # in one table of them, which is kept for the backward pass: 128 MiB in bfloat16
 
 
 def attention_for_training(
@@ -32,8 +33,9 @@ def attention_for_training(
 ) -> tuple[torch.Tensor, None]:
     """As [`~unimc_hf.option_attention.unimc_attention`], and the same result."""
     longest = LONGEST_IN_KEPT_MEMORY if is_memory_kept() else LONGEST_BY_PRODUCTS
-    is_short = query.requires_grad and query.device.type == "cpu" and query.shape[2] <= longest
-    if not is_short or kwargs.get("option_blocks") is not None:
+    is_short = query.shape[2] <= longest and query[..., 0].numel() * key.shape[2] <= MOST_SCORES
+    by_products = is_short and query.requires_grad and query.device.type == "cpu"
+    if not by_products or kwargs.get("option_blocks") is not None:
         return unimc_attention(module, query, key, value, attention_mask, dropout, scaling, **kwargs)
     scores = (query * (query.shape[-1] ** -0.5 if scaling is None else scaling)) @ key.transpose(-1, -2)
     weights = (scores if attention_mask is None else scores + attention_mask).softmax(-1)
