@@ -36,8 +36,8 @@ TEXT = """
 UniMC (arXiv 2210.08590) on `intfloat/multilingual-e5-small`, its vocabulary cut to Chinese and English: {parameters}
 parameters, half precision on disk. It picks one of any options for a Chinese or English text in one forward pass.
 
-Apache-2.0, and every source below permits commercial use. `pip install ./examples/chinese_model` puts it beside
-`unimc_hf`.
+Apache-2.0, and every source below permits commercial use (`pawsx_zh` by the licence of PAWS-X itself; the collection
+that its rows were taken from asks for academic use). `pip install ./examples/chinese_model` puts it beside `unimc_hf`.
 
 ```python
 import unimc_hf
@@ -75,6 +75,8 @@ licence, or one that forbids commercial use.
 (`examples/written_tasks`, Apache-2.0), and rows of:
 
 {sources}
+
+Idioms that are blanked in their texts are those of THUOCL (MIT).
 
 The backbone is MIT.
 
