@@ -24,7 +24,7 @@ from .option_structure import additive_mask
 
 NAME = "unimc"
 # Blocks copy the text's keys, and are two kernels instead of one: measured by examples/benchmark/crossover.py.
-BLOCK, SHORTEST, SAVING = 40, 256, 2.0
+BLOCK, SHORTEST, SAVING = 40, 256, 1.5
 
 
 @dataclass(frozen=True)

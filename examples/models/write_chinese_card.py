@@ -7,7 +7,7 @@ Write the card of the Chinese model from the committed figures, the recipe and t
     python examples/models/write_chinese_card.py --sources SOURCES_chinese.md SOURCES_english.md
 
 Every number in the card comes from `evaluation_fewclue.json`, `evaluation_chinese_english.json`,
-`training_chinese.json` and the recipes that it names, all in `examples/models/chinese/`.
+`tasks_evaluation.json`, `training_chinese.json` and the recipes that it names, all in `examples/models/chinese/`.
 """
 
 from __future__ import annotations
@@ -55,6 +55,10 @@ no source that comes from the same collection as a FewCLUE task, was trained on.
 all of test_public, are in `examples/models/chinese/evaluation_fewclue.md`.
 
 {figures}
+
+On the {tasks_apart} Chinese written tasks that are set apart (`examples/written_tasks/chinese/evaluation`;
+`examples/models/chinese/tasks_evaluation.json`) the mean macro-F1 is {own:.3f} with their own questions, {none:.3f} with
+none and {calibrated:.3f} batch-calibrated.
 
 English, whole public test files (`examples/models/chinese/evaluation_chinese_english.json`):
 
@@ -132,6 +136,7 @@ def main() -> None:
     used = {name: max(recipe.get(name, 0) for recipe in recipes) for name in sorted(set().union(*recipes))}
     figures = json.loads((CHINESE / "evaluation_fewclue.json").read_text(encoding="utf-8"))
     english = json.loads((CHINESE / "evaluation_chinese_english.json").read_text(encoding="utf-8"))["classifiers"]
+    apart = json.loads((CHINESE / "tasks_evaluation.json").read_text(encoding="utf-8"))
     target, _ = TARGETS["chinese"]
     ours = f"UniMC {target.name}"
     licences = read_sources(arguments.sources[1]) | chinese_sources(arguments.sources[0])
@@ -160,6 +165,10 @@ def main() -> None:
         ),
         kin=", ".join(KIN),
         **training["written"],
+        tasks_apart=apart["tasks"],
+        own=apart["macro_f1"]["own"],
+        none=apart["macro_f1"]["none"],
+        calibrated=apart["macro_f1"]["own, batch-calibrated"],
         sources=table(
             ["source", "rows used, at most", "licence as stated"],
             [[name, f"{cap:,} of {licences[name][0]}", licences[name][1]] for name, cap in used.items()],

@@ -47,6 +47,7 @@ CUT = {
     "rows_per_source": 200,
     "opinions": 300,
     "similarity_examples": 0,
+    "others_of_without_texts_of": 1,
 }
 # Of the loss of a step. Another instruction set (AVX2 instead of AVX512) changes it by less than 0.001, a learning rate
 # of 1.2 times the recipe's by up to 0.06.
@@ -67,6 +68,10 @@ def miniature(recipe: dict[str, Any]) -> dict[str, Any]:
         "sources": {source: min(cap, CUT["rows_per_source"]) for source, cap in recipe["sources"].items()},
         "opinions": min(recipe["opinions"], CUT["opinions"]),
         "similarity": {**recipe["similarity"], "examples": CUT["similarity_examples"], "label_smoothing": 0.0},
+        "without_texts_of": {
+            source: others[: CUT["others_of_without_texts_of"]]
+            for source, others in recipe.get("without_texts_of", {}).items()
+        },
         "development": [],
         "development_menus": {},
         "training_arguments": {

@@ -20,6 +20,7 @@ from derived_rows import derive, terms_of_title
 from rewording import WORDINGS, Rewording, read_statement, sharing_no_word
 from sentiment_grammar import make_opinions
 from similarity_targets import SimilarityTeacher
+from text_overlap import without_texts_of
 from written_rewording import WrittenRewording, by_language, language_of
 
 from unimc_hf.evaluation.jsonl_examples import Example, read_jsonl
@@ -89,6 +90,10 @@ def build_mixture(
         for example in read_source(data_dirs, source, limit=cap, seed=config["seed"])
         if len(example["question"]) <= longest and len("".join(example["options"])) <= longest
     ]
+    for source, others in config.get("without_texts_of", {}).items():
+        rows = [example for example in examples if example["source"] == source]
+        rows = without_texts_of(rows, [row for other in others for row in read_source(data_dirs, other)])
+        examples = [example for example in examples if example["source"] != source] + rows
     examples += derive(config.get("derived", {}), partial(read_source, data_dirs), config["seed"])
     examples += make_opinions(config["opinions"], f"{config['seed']}-opinions")
     reword = Rewording(config["augmentation"], label_sets(examples), right_answers(examples), config["language"])

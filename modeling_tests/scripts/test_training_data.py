@@ -14,6 +14,7 @@ import wordings_chinese
 from derived_rows import derive, idiom_rows, keyword_rows, pronoun_rows
 from places import EXAMPLES
 from rewording import CHINESE, Rewording, _polarity, _shorten
+from text_overlap import without_texts_of
 from tiny_models import tiny_tokenizer
 
 from unimc_hf.evaluation.task_templates import BLANK
@@ -224,6 +225,14 @@ def test_a_long_text_without_spaces_is_cut_where_it_is_full() -> None:
     assert _shorten("seven " * 20, 100) == ("seven " * 16).strip()
 
 
+def test_cloze_rows_from_other_sources_are_found() -> None:
+    other = example(["甲"], 0, text="春天来了，他得意洋洋地走在回家的路上，什么也没有说。")
+    copied = example(["得意洋洋", "一目了然"], 0, text="春天来了，他__地走在回家的路上。")
+    own = example(["得意洋洋", "一目了然"], 1, text="这张图表__，谁都看得懂里面的数字。")
+    short = example(["得意洋洋"], 0, text="他__。")
+    assert without_texts_of([copied, own, short], [other]) == [own]
+
+
 def test_keywords_are_terms_of_the_title_and_the_rest_is_not() -> None:
     text = "测量温度传感器的误差，重复测量以减少影响，影响很小；"
     rows = [
@@ -283,17 +292,31 @@ def test_a_recipe_extends_another(tmp_path: Path) -> None:
     assert merged == {"seed": 1, "sources": {"a": 1, "b": 3, "e": 4}, "development": ["d"]}
 
 
-def test_the_chinese_recipe_takes_texts_of_sources_that_state_a_licence_only() -> None:
-    recipe = read_recipe(CHINESE_MODEL / "train_chinese.json")
+CHINESE_RECIPES = ["train_chinese.json", "train_chinese_research.json", "train_chinese_research_second.json"]
+
+
+@pytest.mark.parametrize("name", CHINESE_RECIPES)
+def test_chinese_recipes_leave_out_what_they_say(name: str) -> None:
+    recipe = read_recipe(CHINESE_MODEL / name)
+    kin = {"ocnli_train10k", "oppo_xiaobu", "tnews_dataclue", "toutiao_small", "csl_discipline", "csl_keyword"}
+    research_only = {"c3_mixed", "cmmlu", "cmnli", "csnli", "afqmc", "lcqmc", "stsb_zh", "idiom_nli", "logiqa2_zh"}
+    assert not kin & set(recipe["sources"])
+    assert not set(recipe["development"]) & set(recipe["sources"])
+    assert bool(research_only & set(recipe["sources"])) == ("research" in name)
+    dropped = set(recipe["without_texts_of"]["idiom_cloze"])
+    assert kin <= dropped
+    # The last run learns from sources that the runs before it were judged on.
+    assert "second" in name or not dropped & set(recipe["sources"])
+
+
+def test_the_free_recipe_takes_texts_of_sources_that_state_a_licence_only() -> None:
+    recipe = read_recipe(CHINESE_MODEL / "train_chinese_free.json")
     free = {
         "cmrc2019_cloze", "csl_title", "csl_category", "agieval_zh", "pawsx_zh", "absa_zh", "cold_dev",
         "snli", "cad_nli", "med_monotonicity", "fever_symmetric", "commonsense_qa", "openbookqa", "arc_easy",
         "cosmos_qa", "codah", "comve", "gap", "goemotions", "huffpost_category", "medical_abstracts", "clinc150",
         "snips", "sgd_intents", "davidson_hate", "hatecheck", "semeval10_relations", "clickbait",
     }  # fmt: skip
-    kin = {"ocnli_train10k", "oppo_xiaobu", "tnews_dataclue", "toutiao_small", "csl_discipline", "csl_keyword"}
-    assert not kin & free  # from the same collections as FewCLUE
-    assert not set(recipe["development"]) & set(recipe["sources"])
     derived = {source for part in recipe["derived"].values() for source in [part["from"]] if isinstance(source, str)}
     assert set(recipe["sources"]) | derived | set(recipe["derived"]["idioms"]["from"]) <= free
 
@@ -306,9 +329,9 @@ def test_similarity_reads_long_texts_and_offers_terms_of_titles(monkeypatch: pyt
             return [{"texts": texts, "phrases": phrases}]
 
     monkeypatch.setattr(data, "SimilarityTeacher", Teacher)
-    recipe = read_recipe(CHINESE_MODEL / "train_chinese.json")
+    recipe = read_recipe(CHINESE_MODEL / "train_chinese_research_second.json")
     title = example(["工学", "法学"], 0, source="csl_category", text="基于神经网络的桥梁监测研究")
-    abstract = example(["一二三四五六七八九十" * 3, "短语"], 1, source="other", text="这是一段很长的文字。" * 20)
+    abstract = example(["一二三四五六七八九十十一", "短语"], 1, source="other", text="这是一段很长的文字。" * 20)
     *kept, drawn = data._with_soft_targets([title, abstract], recipe, Teacher(""))
     assert kept == [title, abstract]
     assert drawn["texts"] == [abstract["text"][:240]]
