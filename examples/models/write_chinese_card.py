@@ -57,8 +57,8 @@ all of test_public, are in `examples/models/chinese/evaluation_fewclue.md`.
 {figures}
 
 On the {tasks_apart} Chinese written tasks that are set apart (`examples/written_tasks/chinese/evaluation`;
-`examples/models/chinese/tasks_evaluation.json`) the mean macro-F1 is {own:.3f} with their own questions, {none:.3f} with
-none and {calibrated:.3f} batch-calibrated.
+`examples/models/chinese/tasks_evaluation.json`) the mean macro-F1 is {own:.3f} with their own questions, {none:.3f}
+with none and {calibrated:.3f} batch-calibrated.
 
 English, whole public test files (`examples/models/chinese/evaluation_chinese_english.json`):
 
