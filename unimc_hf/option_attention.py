@@ -70,17 +70,17 @@ def option_blocks_if_cheaper(
     def ids_of(places: Tensor, nothing: int) -> Tensor:
         return torch.where(places < 0, nothing, option_ids.gather(1, places.clamp(min=0).flatten(1)).view_as(places))
 
-    def bias(queries: Tensor) -> Tensor:
-        asks, seen = ids_of(queries, -1).unsqueeze(3), ids_of(keys, -2).unsqueeze(2)
-        return additive_mask((asks == seen) | (seen == 0), dtype).flatten(0, 1).unsqueeze(1)
+    seen = ids_of(keys, -2).unsqueeze(2)
 
-    slots_of_options = index.new_zeros(len(index), num_choices + 1)
-    slots_of_options.scatter_(1, torch.where(is_first, option_ids, 0), mask_slots)  # what is no option goes to 0
+    def bias(queries: Tensor) -> Tensor:
+        return additive_mask((ids_of(queries, -1).unsqueeze(3) == seen) | (seen == 0), dtype).flatten(0, 1).unsqueeze(1)
+
+    option_slots = index.new_zeros(len(index), num_choices + 1).scatter(1, is_first * option_ids, mask_slots)
     return OptionBlocks(
         text.squeeze(1).clamp(min=0),
         keys.clamp(min=0),
         BlockQueries(tokens.clamp(min=0), bias(tokens), torch.where(in_option, slots, tokens[0].numel() + text_slots)),
-        BlockQueries(ids_of(masks, 1) - 1, bias(masks), slots_of_options[:, 1:]),
+        BlockQueries(ids_of(masks, 1) - 1, bias(masks), option_slots[:, 1:]),  # what is no option is at 0
     )
 
 

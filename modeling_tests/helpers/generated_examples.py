@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import random
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from functools import cache
 from typing import Any
 from unittest.mock import patch
@@ -132,8 +132,10 @@ def rounded_copy(model: UniMCForMultipleChoice, dtype: torch.dtype) -> UniMCForM
 @contextmanager
 def blocks_of(attention: str) -> Iterator[None]:
     """Menus this short get no blocks by themselves; on the path "blocks" they do."""
-    forced = {"SHORTEST": 0, "SAVING": 0.0} if attention == "blocks" else {}
-    with patch.multiple("unimc_hf.option_attention", **forced) if forced else nullcontext():
+    if attention != "blocks":
+        yield
+        return
+    with patch.multiple("unimc_hf.option_attention", SHORTEST=0, SAVING=0.0):
         yield
 
 

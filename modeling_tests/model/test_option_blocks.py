@@ -7,6 +7,7 @@ from generated_examples import blocks_of
 from tiny_models import BLOCK_FAMILIES, FAMILIES, tiny_config, tiny_model, tiny_tokenizer
 from torch.nn import functional as F
 
+import unimc_hf.option_attention
 from unimc_hf import UniMCForMultipleChoice
 from unimc_hf.option_attention import BLOCK, NAME, OptionBlocks, option_blocks_if_cheaper
 from unimc_hf.option_structure import build_attention_mask
@@ -73,9 +74,8 @@ def test_every_token_comes_out_once_and_sees_what_it_may(side: str) -> None:
             seen = blocks.key_index[row][block][bias[block, query]]
             assert seen.sort().values.tolist() == allowed[row][place].nonzero().flatten().tolist()
         options = option_ids[row][option_ids[row] > 0].unique() - 1
-        assert (
-            blocks.mask_tokens.index[row].flatten()[blocks.mask_tokens.slots[row][options]].tolist() == options.tolist()
-        )
+        asked = blocks.mask_tokens.index[row].flatten()[blocks.mask_tokens.slots[row]]
+        assert asked[options].tolist() == options.tolist()
 
 
 def test_blocks_grow_with_options_and_text_and_none_is_empty() -> None:
@@ -107,6 +107,18 @@ def test_menus_for_which_blocks_save_time_get_them() -> None:
     assert gets_blocks(long)
     # All blocks are as long as the longest, so that one very long option makes the others dear.
     assert not gets_blocks(torch.cat([long[:, :1], torch.full((1, 2 * long.shape[1]), 201), long[:, 1:]], 1))
+
+
+def test_every_layer_of_a_long_menu_uses_them_and_none_of_a_short_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen, take = [], unimc_hf.option_attention._take
+    monkeypatch.setattr("unimc_hf.option_attention._take", lambda *args: seen.append(args) or take(*args))
+    model = tiny_model("bert", NAME)
+    with torch.no_grad():
+        model(**batch_of((7,)))
+        assert not seen
+        model(**batch_of((200,)))
+    # Queries, keys, values, the text's queries and the way back; the last layer has no queries of the text.
+    assert len(seen) == 5 * model.config.num_hidden_layers - 1
 
 
 @pytest.mark.parametrize("family", sorted(BLOCK_FAMILIES))

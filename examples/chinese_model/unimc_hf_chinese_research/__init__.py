@@ -1,1 +1,0 @@
-"""The Chinese model of `unimc_hf`: a folder in the format of the Hub, and no code."""
