@@ -5,10 +5,12 @@ It keeps the labels, as the user wrote them and the answer names them, apart fro
 
 from __future__ import annotations
 
+import math
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
+from numbers import Integral, Real
 from string import Formatter
 from typing import Any
 
@@ -59,12 +61,14 @@ def check_hypothesis_template(template: Any) -> str:
     return template
 
 
-def check_positive(name: str, value: Any, least: int = 1) -> None:
-    """Raise unless `value` is a whole number above 0, or from `least`."""
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise TypeError(f"`{name}` must be an integer, got {type(value).__name__}.")
-    if value < least:
-        raise ValueError(f"`{name}` must be at least {least}, got {value}.")
+def check_number(name: str, value: Any, least: int, most: float = math.inf, kind: type = Integral) -> None:
+    """Raise unless `value` is a number from `least` to `most`, a whole one if not said otherwise."""
+    if isinstance(value, bool) or not isinstance(value, kind):
+        expected = "an integer" if kind is Integral else "a number"
+        raise TypeError(f"`{name}` must be {expected}, got {type(value).__name__}.")
+    if not least <= value <= most:
+        expected = f"at least {least}" if most == math.inf else f"between {least} and {most}"
+        raise ValueError(f"`{name}` must be {expected}, got {value}.")
 
 
 def check_settings(arguments: Mapping[str, Any]) -> None:
@@ -72,15 +76,10 @@ def check_settings(arguments: Mapping[str, Any]) -> None:
     for name, kind in (("multi_label", bool), ("calibrated", bool), ("progress_bar", bool | None)):
         if not isinstance(arguments.get(name, False), kind):
             raise TypeError(f"`{name}` must be True or False, got {arguments[name]!r}.")
-    for name, least in (("batch_size", 1), ("top_k", 1), ("stride", 0)):
+    whole = (("batch_size", 1), ("top_k", 1), ("max_length", 1), ("stride", 0))
+    for name, *limits in (*whole, ("threshold", 0, 1, Real)):
         if arguments.get(name) is not None:
-            check_positive(name, arguments[name], least)
-    threshold = arguments.get("threshold")
-    if threshold is not None:
-        if isinstance(threshold, bool) or not isinstance(threshold, (int, float)):
-            raise TypeError(f"`threshold` must be a number, got {type(threshold).__name__}.")
-        if not 0.0 <= threshold <= 1.0:
-            raise ValueError(f"`threshold` must be between 0 and 1, got {threshold}.")
+            check_number(name, arguments[name], *limits)
 
 
 def reading_order(options: Sequence[str]) -> list[int]:
@@ -145,9 +144,7 @@ class RequestBuilder:
             if "text" not in own:
                 keys = sorted(map(str, item))
                 raise ValueError(f"`inputs` holds a dict without a 'text' (or 'texta'); its keys are {keys}.")
-            if own.get("candidate_labels") is None:
-                own.pop("candidate_labels", None)
-            given |= own
+            given |= {key: value for key, value in own.items() if key == "text" or value is not None}
         text = check_text("inputs", given["text"])
         question, text_pair = (check_optional_text(name, given[name]) for name in ("question", "text_pair"))
         task_type, labels = given.get("task_type"), given.get("candidate_labels")

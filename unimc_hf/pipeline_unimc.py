@@ -53,7 +53,7 @@ class UniMCZeroShotPipeline(Pipeline):
         tokenizer ([`UniMCTokenizer`] or a plain fast tokenizer, *optional*): by default from where the model is from.
         language (`str`, *optional*): `"english"` or `"chinese"`: the words for yes and no, for checkpoints that do
             not record them. Where no model is named, the installed model of that language is taken.
-        **kwargs: those of [`~transformers.Pipeline`], and defaults for the arguments of a call.
+        **kwargs: those of [`~transformers.Pipeline`], and defaults for a call's arguments but `progress_bar`.
 
     Raises:
         ValueError: if the model is no UniMC model, if the words for yes and no are not known or not those of
@@ -138,7 +138,8 @@ class UniMCZeroShotPipeline(Pipeline):
                 records; the order of the labels is the same either way.
             threshold (`float`, *optional*): drop labels that score lower: no label means that none fits.
             top_k (`int`, *optional*): keep the best k labels.
-            batch_size (`int`, *optional*): most texts in one forward pass. By default batches are filled by tokens.
+            batch_size (`int`, *optional*): most texts in one forward pass, and read ahead of a stream. By default
+                batches are filled by tokens, and 512 texts are read ahead.
             progress_bar (`bool`, *optional*): whether to show how far a list, a dataset or a stream is. By default
                 only on a terminal, once the work on a list or a dataset has taken five seconds.
             max_length (`int`, *optional*): most tokens of text, options and question together; see
@@ -177,12 +178,13 @@ class UniMCZeroShotPipeline(Pipeline):
         if texts is None and isinstance(inputs, Dataset) and isinstance(inputs, Sized):
             size = len(inputs)
             stream = (inputs[i] for i in range(size))
-        elif not isinstance(stream, Iterable) or isinstance(stream, (bytes, bytearray)):
+        elif not isinstance(stream, Iterable) or isinstance(stream, (bytes, bytearray)) or hasattr(stream, "columns"):
             raise TypeError(f"`inputs` must be a string or a list of strings, got {type(inputs).__name__}.")
         requests = self._requests(stream, size, is_one, **arguments)
         if texts is not None:
             requests = iter(list(requests))  # every one is made, and so checked, before the first text is encoded
-        results = self._run(requests, batch_size, encoding, {**self._postprocess_params, **postprocess})
+        window_size = WINDOW if size is not None or batch_size is None else batch_size
+        results = self._run(requests, window_size, batch_size, encoding, {**self._postprocess_params, **postprocess})
         if is_one:
             return next(results)
         results = _with_progress(results, size, progress_bar)
@@ -197,8 +199,10 @@ class UniMCZeroShotPipeline(Pipeline):
             raise ValueError("`inputs` is an empty text: there is nothing to classify.")
         return builder.build(inputs)
 
-    def _run(self, requests: Iterator[Any], batch_size: int | None, encoding: dict, answering: dict) -> Iterator[dict]:
-        for window in _windows(requests):
+    def _run(
+        self, requests: Iterator[Any], window_size: int, batch_size: int | None, encoding: dict, answering: dict
+    ) -> Iterator[dict]:
+        for window in _windows(requests, window_size):
             features = self.preprocess(window, **encoding)
             owners = features.pop("owners")
             logits: list[Any] = [None] * len(owners)
@@ -299,11 +303,14 @@ class UniMCZeroShotPipeline(Pipeline):
             config = copy.deepcopy(model.config)
             config.dtype = config.text_config.dtype = torch.float32
             revision = getattr(config, "_commit_hash", None)
-            model = type(model).from_pretrained(model.name_or_path, config=config, revision=revision or "main")
+            loaded = type(model).from_pretrained(model.name_or_path, config=config, revision=revision or "main")
+            if all(torch.equal(now, old.to(now)) for now, old in zip(model.parameters(), loaded.parameters())):
+                model = loaded  # else they were trained since
+        save_model = model.save_pretrained  # an exported model has none: say so before anything is deleted
         # Weights last: until they are there, the folder does not load.
         self.make_room(save_directory, **kwargs)
         self.tokenizer.save_pretrained(save_directory, **kwargs)
-        model.save_pretrained(save_directory, **kwargs)
+        save_model(save_directory, **kwargs)
 
 
 def check_scores(scores: Iterable[float], dtype: torch.dtype) -> None:
@@ -320,14 +327,13 @@ def scores_in_order(result: dict[str, Any], options: Sequence[str]) -> list[floa
     return [score[option] for option in options]
 
 
-def _windows(requests: Iterator[ClassificationRequest]) -> Iterator[list[ClassificationRequest]]:
-    """Requests to encode and sort together; long menus make a window shorter, so that its memory is bounded."""
-    window: list[ClassificationRequest] = []
-    options = 0
+def _windows(requests: Iterator[ClassificationRequest], size: int) -> Iterator[list[ClassificationRequest]]:
+    """Requests to encode and sort together, `size` or, of long menus, fewer, so that memory is bounded."""
+    window, options = [], 0
     for request in requests:
         window.append(request)
         options += len(request.options)
-        if len(window) == WINDOW or options >= OPTIONS_PER_WINDOW:
+        if len(window) == size or options >= OPTIONS_PER_WINDOW:
             yield window
             window, options = [], 0
     if window:
@@ -342,8 +348,7 @@ def is_fast_in_bfloat16(device: torch.device) -> bool:
 def _with_progress(results: Iterator[dict], total: int | None, progress_bar: bool | None) -> Iterator[dict]:
     if progress_bar is False or (progress_bar is None and total in (None, 1)):
         return results
-    # `disable=None` is tqdm's way to say: only on a terminal.
-    disable, delay = (None, SECONDS_BEFORE_PROGRESS) if progress_bar is None else (False, 0)
+    disable, delay = (None, SECONDS_BEFORE_PROGRESS) if progress_bar is None else (False, 0)  # None: on a terminal
     return iter(tqdm(results, total=total, unit=" texts", disable=disable, delay=delay))
 
 

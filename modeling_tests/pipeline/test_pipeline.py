@@ -2,8 +2,11 @@
 
 import copy
 import itertools
+import types
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
 import torch
 from hypothesis import given, settings
@@ -78,6 +81,10 @@ def test_a_stream_is_read_as_its_results_are_taken(classify: UniMCZeroShotPipeli
     results = classify(stream, candidate_labels=LABELS)
     assert [next(results)["sequence"] for _ in range(3)] == ["sky 0", "sky 1", "sky 2"]
     assert len(taken) <= 1025
+    taken.clear()
+    results = classify(stream, candidate_labels=LABELS, batch_size=2)  # a live one: no more than that waits
+    next(results)
+    assert len(taken) == 2
 
 
 def test_long_menus_make_windows_shorter(classify: UniMCZeroShotPipeline, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -110,6 +117,8 @@ def test_questions_and_pairs_of_its_own_for_every_text(classify: UniMCZeroShotPi
     plain = classify(TEXTS[0], candidate_labels=LABELS)
     assert not same(results[0], plain)
     assert not same(classify(TEXTS[0], candidate_labels=LABELS, text_pair="red"), plain)
+    asked = {"text": TEXTS[0], "question": None}  # as without: what is asked of all is asked of it
+    assert same(classify(asked, candidate_labels=LABELS, question="what about"), results[0])
 
 
 def test_dicts_of_the_original_implementation(classify: UniMCZeroShotPipeline) -> None:
@@ -144,6 +153,8 @@ def test_threshold_and_top_k(classify: UniMCZeroShotPipeline) -> None:
         classify("sky", candidate_labels=LABELS)["labels"][0]
     ]
     assert len(classify("sky", candidate_labels=LABELS, top_k=9)["labels"]) == 3
+    from_arrays = {"top_k": np.int64(1), "threshold": np.float32(0.25)}
+    assert classify("sky", LABELS, **from_arrays) == classify("sky", LABELS, top_k=1, threshold=0.25)
 
 
 def test_one_label_is_scored_on_its_own(classify: UniMCZeroShotPipeline) -> None:
@@ -217,6 +228,8 @@ def test_arguments_can_be_set_once(classify: UniMCZeroShotPipeline) -> None:
         ("sky", {"candidate_labels": LABELS, "temprature": 2}, TypeError, "unknown arguments: temprature"),
         (None, {"candidate_labels": LABELS}, TypeError, "`inputs`"),
         (3, {"candidate_labels": LABELS}, TypeError, "`inputs`"),
+        (pd.DataFrame({"text": ["sky"]}), {"candidate_labels": LABELS}, TypeError, "`inputs`.*got DataFrame"),
+        ((text for text in TEXTS), {"candidate_labels": LABELS, "max_length": 0}, ValueError, "`max_length`"),
         (["sky", None], {"candidate_labels": LABELS}, TypeError, "`inputs` must be a string"),
         ([["sky"]], {"candidate_labels": LABELS}, TypeError, "`inputs` must be a string"),
         ({"txt": "sky"}, {"candidate_labels": LABELS}, ValueError, "without a 'text'"),
@@ -282,6 +295,21 @@ def test_the_precision_of_the_packaged_model(monkeypatch: pytest.MonkeyPatch, tm
         weights = UniMCForMultipleChoice.from_pretrained(folder).state_dict()
         assert all(torch.equal(weight, weights[name]) for name, weight in as_saved.model.state_dict().items())
         assert UniMCConfig.from_pretrained(folder).softmax_temperature == 3.0
+    with torch.no_grad():  # as if it had been trained
+        next(rounded.model.parameters())[0, 0] = 7.0
+    rounded.save_pretrained(tmp_path / "trained")
+    trained = UniMCForMultipleChoice.from_pretrained(tmp_path / "trained", dtype="auto")
+    assert next(trained.parameters())[0, 0] == 7.0
+
+
+def test_a_model_that_cannot_be_saved_leaves_what_is_there(tmp_path: Path) -> None:
+    classify = UniMCZeroShotPipeline(copy.deepcopy(tiny_model("bert")), tiny_tokenizer(), device="cpu")
+    classify.save_pretrained(tmp_path)
+    before = (tmp_path / "model.safetensors").read_bytes()
+    classify.model = types.SimpleNamespace(config=classify.model.config)  # as an exported one is
+    with pytest.raises(AttributeError, match="save_pretrained"):
+        classify.save_pretrained(tmp_path)
+    assert (tmp_path / "model.safetensors").read_bytes() == before
 
 
 def test_rounding_on_a_fast_machine_is_the_rounding_of_loading(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

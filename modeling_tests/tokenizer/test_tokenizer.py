@@ -157,6 +157,9 @@ def test_without_a_limit_a_long_menu_does_not_cost_the_text(tokenizer: UniMCToke
         assert 96 // 2 - 4 <= kept <= 96 - 1 - 4
     with pytest.raises(ValueError, match="do not fit"):
         tokenizer(text, options=menu, max_length=96)
+    # A larger limit does not give the model more positions than it has.
+    longest = tokenizer(text, options=menu[:4], max_length=500, return_overflowing_tokens=True)
+    assert longest["num_truncated_tokens"] == 200 - kept
 
 
 @pytest.mark.parametrize(

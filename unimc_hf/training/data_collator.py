@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from ..option_inputs import check_menu
-from ..pipeline_inputs import check_positive
+from ..pipeline_inputs import check_number
 from ..tokenization_unimc import UniMCTokenizer
 
 # MLM rate of an example and how often it is drawn (the reference's training code; the paper gives no figures).
@@ -68,7 +68,7 @@ class DataCollatorForUniMC:
 
     def __post_init__(self) -> None:
         _check_probabilities("distractor_probability", [self.distractor_probability])
-        check_positive("max_choices", self.max_choices)
+        check_number("max_choices", self.max_choices, 1)
         if self.distractor_probability and not self.distractor_options:
             raise ValueError("`distractor_probability` needs `distractor_options` to draw from.")
         self._random = None if self.seed is None else random.Random(self.seed)
