@@ -14,6 +14,7 @@ from .loading.configuration_checks import check_backbone, check_settings
 from .loading.from_pretrained import from_plain, get_config_dict, load_model, load_tokenizer
 from .loading.installed_models import (
     DEFAULT_MODEL,
+    UNNAMED_MODEL,
     PipelineModel,
     accept_default_model,
     find_model,
@@ -68,7 +69,7 @@ for _task, _pipeline_class in (("unimc-zero-shot", UniMCZeroShotPipeline), ("uni
             pipeline_class=_pipeline_class,
             # Not AutoModelForMultipleChoice: of a plain BERT repository that would be a BertForMultipleChoice.
             pt_model=(PipelineModel,),
-            default={"model": (DEFAULT_MODEL, "main")},
+            default={"model": (UNNAMED_MODEL, "main")},
             type="text",
         )
 accept_default_model()

@@ -9,9 +9,15 @@ import pytest
 from tiny_models import tiny_model, tiny_tokenizer
 
 from unimc_hf import UniMCZeroShotPipeline
-from unimc_hf.evaluation.classifiers import majority_classifier, unimc_classifier
+from unimc_hf.evaluation.calibration import score_data_sets
+from unimc_hf.evaluation.classifiers import (
+    cosine_classifier,
+    majority_classifier,
+    unimc_classifier,
+    zero_shot_classifier,
+)
 from unimc_hf.evaluation.jsonl_examples import read_jsonl
-from unimc_hf.evaluation.metrics import calibration_error, evaluate, none_fits_auroc
+from unimc_hf.evaluation.metrics import calibration_error, evaluate, none_fits_auroc, option_metrics
 
 ROW = {"passage": "sky", "question": "what", "options": ["red", "blue"], "label": 1, "task": "topic", "source": "x"}
 EXAMPLES = [{"text": "sky", "text_pair": "", "question": "", "options": ["red", "blue"], "label": i} for i in (0, 1, 1)]
@@ -46,6 +52,19 @@ def test_the_pipeline_as_a_classifier_keeps_the_order_of_the_options() -> None:
     assert sum(first) == pytest.approx(1.0) and len(second) == 3
 
 
+def test_examples_need_only_what_they_have() -> None:
+    """Those of the README have no `text_pair` and no `question`."""
+    examples = [{"text": "sky", "options": ["red", "blue"], "label": 1}]
+    whole = [{**examples[0], "text_pair": "", "question": ""}]
+    model, tokenizer = tiny_model("bert"), tiny_tokenizer()
+    for classify in (
+        unimc_classifier(UniMCZeroShotPipeline(model, tokenizer, device="cpu")),
+        cosine_classifier(model.bert, tokenizer, with_question=True),
+        zero_shot_classifier(lambda text, candidate_labels: {"labels": candidate_labels, "scores": [0.0, len(text)]}),
+    ):
+        assert classify(examples) == classify(whole)
+
+
 def test_wrong_use_raises() -> None:
     with pytest.raises(ValueError, match="`examples` is empty"):
         evaluate(majority_classifier, [])
@@ -53,6 +72,24 @@ def test_wrong_use_raises() -> None:
         evaluate(majority_classifier, [{**EXAMPLES[0], "label": None}])
     with pytest.raises(ValueError, match="one probability per option"):
         evaluate(lambda _: [[1.0]] * 3, EXAMPLES)
+
+
+@pytest.mark.parametrize("label", [-1, -100, 2, [0, 1], "blue", 1.0, True, None])
+def test_a_label_that_is_no_option_raises_before_the_classifier_is_called(label: object) -> None:
+    def classify(_: object, **named: object) -> list:
+        raise AssertionError("it was called")
+
+    wrong = [EXAMPLES[0], {**EXAMPLES[0], "label": label}]
+    with pytest.raises((TypeError, ValueError), match=r"`label`.* 1"):
+        evaluate(classify, wrong)
+    with pytest.raises((TypeError, ValueError), match=r"`label`.* 1"):
+        option_metrics(wrong, [[0.5, 0.5]] * 2)
+    with pytest.raises((TypeError, ValueError), match=r"`label`.* 1"):
+        score_data_sets(classify, {"x": wrong})
+
+
+def test_an_integer_of_numpy_is_a_label() -> None:
+    assert option_metrics([{**EXAMPLES[0], "label": np.int64(1)}], [[0.1, 0.9]])["accuracy"] == 1.0
 
 
 def test_reading(tmp_path: Path) -> None:
@@ -68,7 +105,31 @@ def test_reading(tmp_path: Path) -> None:
     assert len(read_jsonl(path, limit=2)) == 2 and read_jsonl(path, limit=2) == read_jsonl(path, limit=2)
 
 
-@pytest.mark.parametrize("line", ["{", "[]", '{"passage": "x"}', '{"options": 3}'])
+def test_reading_rows_in_the_form_of_examples(tmp_path: Path) -> None:
+    rows = [
+        {"text": "A late goal.", "options": ["sports", "business"], "label": 0},
+        {"text": "a [SEP] b", "text_pair": "c", "options": ["x", "y"]},
+        {"text": None, "text_pair": None, "options": ["x", "y"]},
+        {"passage": "a", "text_pair": "b", "options": ["x", "y"]},
+    ]
+    path = tmp_path / "data.jsonl"
+    path.write_text("\n".join(map(json.dumps, rows)))
+    texts = [(example["text"], example["text_pair"]) for example in read_jsonl(path)]
+    assert texts == [("A late goal.", ""), ("a [SEP] b", "c"), ("", ""), ("a", "b")]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "{",
+        "[]",
+        '{"passage": "x"}',
+        '{"options": 3}',
+        '{"body": "x", "options": ["a", "b"]}',
+        '{"text": 5, "options": ["a", "b"]}',
+        '{"text": "x", "options": "ab"}',
+    ],
+)
 def test_a_broken_line_is_named(tmp_path: Path, line: str) -> None:
     path = tmp_path / "data.jsonl"
     path.write_text(json.dumps(ROW) + "\n" + line)

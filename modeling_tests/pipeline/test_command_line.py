@@ -193,6 +193,18 @@ def test_wrong_files_are_refused_before_anything_is_written(
     assert Path("in.csv").read_text() == content
 
 
+@pytest.mark.parametrize("name", ["threshold", "top_k"])
+def test_scores_that_would_be_left_out_are_refused(name: str, classify: UniMCZeroShotPipeline, tmp_path: Path) -> None:
+    source, target = tmp_path / "in.csv", tmp_path / "out.csv"
+    source.write_text("text\nstocks fell\n")
+    with pytest.raises(ValueError, match=f"`{name}` must be left out"):
+        classify_file(classify, source, "text", LABELS, target, **{name: 1})
+    assert not target.exists()
+    made_with = UniMCZeroShotPipeline(classify.model, classify.tokenizer, device="cpu", **{name: 1})
+    assert classify_file(made_with, source, "text", LABELS, target) == (1, 0)
+    check(read_csv(target)[0], "stocks fell", classify)
+
+
 @pytest.mark.parametrize(
     "arguments",
     [["--file", "in.csv"], ["--column", "text"], ["--output", "x.csv"], ["a", "--file", "b", "--column", "c"]],

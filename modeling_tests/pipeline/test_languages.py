@@ -66,6 +66,12 @@ def test_the_command_says_it_too(capsys: pytest.CaptureFixture, monkeypatch: pyt
 def test_another_language_than_the_recorded_one_raises() -> None:
     with pytest.raises(ValueError, match="records the words for yes and no of 'english': leave `language` out"):
         UniMCZeroShotPipeline(tiny_model("bert"), tiny_tokenizer(), language="chinese")
+    # Even that of the model inside: the Chinese one would answer in its place.
+    named = pipeline("unimc-zero-shot", model=unimc_hf.DEFAULT_MODEL)
+    unnamed = pipeline("unimc-zero-shot")
+    for model in (unimc_hf.DEFAULT_MODEL, named.model, unnamed.model):
+        with pytest.raises(ValueError, match="records the words for yes and no of 'english': leave `language` out"):
+            pipeline("unimc-zero-shot", model=model, tokenizer=named.tokenizer, language="chinese")
     with pytest.raises(ValueError, match="`language` must be 'english' or 'chinese', got 'french'"):
         pipeline("unimc-zero-shot", language="french")
 

@@ -27,7 +27,7 @@ def run_snippets(page: Path) -> dict:
     """Run the page's snippets in one namespace, which is returned.
 
     A comment behind an expression is held to its word where it is a literal (`# 'business'`) or names an error
-    (`# ValueError: why`).
+    (`# ValueError: why`, the words of its message without backticks).
     """
     text, namespace = page.read_text(encoding="utf-8"), {}
     for match in FENCED.finditer(text):
@@ -36,12 +36,14 @@ def run_snippets(page: Path) -> dict:
         comments = {t.start[0]: t.string.lstrip("# ") for t in tokens if t.type == tokenize.COMMENT}
         for statement in ast.parse(code).body:
             comment = comments.get(statement.end_lineno, "")
-            error = getattr(builtins, comment.split(":")[0], None)
+            name, _, why = comment.partition(": ")
+            error = getattr(builtins, name, None)
             if isinstance(statement, ast.Expr):
                 expression = compile(ast.Expression(statement.value), str(page), "eval")
                 if isinstance(error, type) and issubclass(error, Exception):
-                    with pytest.raises(error):
+                    with pytest.raises(error) as raised:
                         eval(expression, namespace)
+                    assert why in str(raised.value).replace("`", ""), f"{page.name}:{statement.lineno}: {raised.value}"
                     continue
                 value = eval(expression, namespace)
                 try:
@@ -75,8 +77,9 @@ def test_snippets_run_in_order(page: Path, tmp_path: Path, monkeypatch: pytest.M
     [
         ("1 + 1  # 2", False),
         ("1 + 1  # 3", True),
-        ("int('x')  # ValueError: no number", False),
-        ("int('1')  # ValueError: no number", True),
+        ("int('x')  # ValueError: invalid literal for int", False),
+        ("int('x')  # ValueError: no number", True),
+        ("int('1')  # ValueError: invalid literal for int", True),
         ("1 + 1  # two", False),
     ],
 )

@@ -222,6 +222,19 @@ def test_a_push_that_cannot_begin_removes_nothing(part: str, tmp_path: Path, pip
     assert answers(tmp_path) == old
 
 
+@pytest.mark.parametrize("part", ["pipeline", "model"])
+@pytest.mark.parametrize("size", ["2 gigs", "GB", None, [1]])
+def test_a_save_with_a_wrong_shard_size_removes_nothing(
+    part: str, size: object, tmp_path: Path, pipelines: dict
+) -> None:
+    old = pipelines["old"](TEXTS, candidate_labels=LABELS)
+    pipelines["old"].save_pretrained(tmp_path)
+    new = pipelines["new"] if part == "pipeline" else pipelines["new"].model
+    with pytest.raises((TypeError, ValueError), match="`max_shard_size`"):
+        new.save_pretrained(tmp_path, max_shard_size=size)
+    assert answers(tmp_path) == old
+
+
 def test_an_adapter_is_saved_beside_the_weights(tmp_path: Path) -> None:
     peft = pytest.importorskip("peft", minversion=MIN_PEFT_VERSION)  # what transformers' `add_adapter` takes
     tiny_model("bert").save_pretrained(tmp_path)

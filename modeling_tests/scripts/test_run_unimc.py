@@ -14,7 +14,7 @@ import run_unimc
 import torch
 from loopback_hub import LoopbackHub
 from places import EXAMPLES, ROOT
-from tiny_models import tiny_config, tiny_tokenizer
+from tiny_models import FAMILIES, tiny_config, tiny_model, tiny_tokenizer
 from transformers import EvalPrediction, pipeline, set_seed
 
 from unimc_hf import UniMCForMultipleChoice, UniMCZeroShotPipeline
@@ -67,8 +67,8 @@ def test_labels_become_options() -> None:
     assert (second["label"], third["label"], third["text"]) == (0, None, "")
     several = classification_examples([{"text": "x", "label": [2, "a"]}], ["a", "b", "c"])
     assert several[0]["label"] == [1.0, 0.0, 1.0]
-    own = classification_examples([{"text": "x", "options": ["p", "q"], "label": 1}])
-    assert (own[0]["options"], own[0]["label"]) == (["p", "q"], 1)
+    own = classification_examples([{"text": "x", "options": ["p", "q"], "label": y} for y in (1, "q", -1, [0, 1])])
+    assert own[0]["options"] == ["p", "q"] and [row["label"] for row in own] == [1, 1, None, [0.0, 1.0]]
 
 
 def test_a_data_set_knows_its_label_names() -> None:
@@ -92,6 +92,10 @@ def test_a_data_set_knows_its_label_names() -> None:
         ([{"text": "x", "label": 0}], ["a", "b"], {"columns": {"label": "y"}}, "row 0 has no 'y'"),
         ([{"text": "x", "label": 0}], ["a", "b"], {"columns": {"texts": "text"}}, "`columns` names"),
         ([{"text": "x", "label": 0}], ["a", "b"], {"hypothesis_template": "no"}, "`hypothesis_template`"),
+        ([{"text": "x", "options": ["p", "q"], "label": 7}], None, {}, "`label` of row 0 is 7"),
+        ([{"text": "x", "options": ["p", "q"], "label": "zzz"}], None, {}, "'zzz', which is not among `options`"),
+        ([{"text": "x", "options": ["p", "q"], "label": [1]}], None, {}, "`label` of row 0 must be one number"),
+        ([{"text": "x", "options": ["p", "p"], "label": 0}], None, {}, r"`rows\[0\]\['options'\]` repeats 'p'"),
     ],
 )
 def test_wrong_rows_raise(rows: list, names: list | None, keywords: dict, message: str) -> None:
@@ -99,6 +103,8 @@ def test_wrong_rows_raise(rows: list, names: list | None, keywords: dict, messag
         classification_examples(rows, names, **keywords)
     with pytest.raises(TypeError, match="`label_names` must be a list"):
         classification_examples(rows, "ab")
+    with pytest.raises(TypeError, match=r"`rows\[0\]\['options'\]` must be a list"):
+        classification_examples([{"text": "x", "options": "xy", "label": 0}])
 
 
 # -- metrics -----------------------------------------------------------------------------------------------------------
@@ -171,6 +177,19 @@ def test_a_stale_calibration_is_dropped_and_parts_can_be_frozen(model_folder: st
     assert model.config.softmax_temperature == 1.0 and not model.config.prefer_bfloat16
     frozen = [name for name, parameter in model.named_parameters() if not parameter.requires_grad]
     assert frozen == ["bert.embeddings.word_embeddings.weight"]
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_every_family_is_ready_to_train(family: str, tmp_path: Path) -> None:
+    """Families call their dropout by different names; that of attention is off."""
+    UniMCZeroShotPipeline(tiny_model(family), tiny_tokenizer(), device="cpu").save_pretrained(tmp_path)
+    model, tokenizer = fine_tuning.load_for_training(str(tmp_path), dtype="float32", dropout=0.25)
+    rates = {name: rate for name, rate in model.config.text_config.to_dict().items() if "dropout" in name}
+    hidden = {"distilbert": {"dropout"}, "modernbert": {"embedding_dropout", "mlp_dropout"}}
+    assert {name for name, rate in rates.items() if rate == 0.25} == hidden.get(family, {"hidden_dropout_prob"})
+    assert [rate for name, rate in rates.items() if name.startswith("attention")] == [0.0]
+    batch = fine_tuning.make_collator(tokenizer)([example(["red", "blue"], 0)])
+    assert torch.isfinite(model.train()(**batch).loss)
 
 
 def test_lora_trains_an_adapter_and_saves_a_whole_model(

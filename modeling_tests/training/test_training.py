@@ -16,6 +16,7 @@ from unimc_hf import DataCollatorForUniMC, UniMCForMultipleChoice
 from unimc_hf.training.data_collator import add_distractors
 from unimc_hf.training.master_weights import MasterWeightAdamW
 from unimc_hf.training.token_batch_sampler import TokenBudgetBatchSampler
+from unimc_hf.training.token_lengths import token_lengths
 from unimc_hf.training.trainer import UniMCTrainer
 
 EXAMPLES = [
@@ -87,6 +88,19 @@ def test_labels_for_several_right_options() -> None:
     assert batch["labels"].tolist() == [-100, 1]
     assert batch["option_targets"].tolist() == [[1, 0, 1], [-100, -100, -100]]
     assert "labels" not in collator([{"text": "sky", "options": ["a", "b"]}])
+
+
+def test_a_menu_that_the_pipeline_takes_fits_by_default() -> None:
+    menu = [f"label {i}" for i in range(200)]
+    batch = DataCollatorForUniMC(tiny_tokenizer(), mlm=False)([{"text": "the sky", "options": menu, "label": 0}])
+    assert batch["option_positions"].shape == (1, 200)
+
+
+def test_lengths_are_those_of_the_batch() -> None:
+    examples = [EXAMPLES[0], {"text": "sky", "options": ["red car", "dog"], "label": 0}, {"options": ["a", "b"]}]
+    collator = DataCollatorForUniMC(tiny_tokenizer(), mlm=False)
+    lengths = [collator([example])["input_ids"].shape[1] for example in examples]
+    assert token_lengths(examples, tiny_tokenizer()) == lengths
 
 
 def test_masking_stays_in_the_text_and_keeps_its_rates() -> None:

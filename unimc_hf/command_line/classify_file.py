@@ -64,9 +64,13 @@ def classify_file(
     Raises:
         OSError: if a file cannot be opened.
         ValueError, TypeError: if the kind of file is unknown, `output` is another kind or the same file, there is
-            no `column`, a column of the input has the name of one of ours, or arguments are wrong. Nothing is
-            written then.
+            no `column`, a column of the input has the name of one of ours, `threshold` or `top_k` would leave labels
+            out, or arguments are wrong. Nothing is written then.
     """
+    for name in ("threshold", "top_k"):
+        if arguments.get(name) is not None:
+            raise ValueError(f"`{name}` must be left out: a row has the scores of all labels.")
+        arguments[name] = None  # whatever the pipeline was made with
     path = Path(path)
     suffix = path.suffix.lower()
     if suffix not in (*DELIMITERS, *JSONL_SUFFIXES):

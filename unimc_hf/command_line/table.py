@@ -93,7 +93,7 @@ def main(arguments: list[str] | None = None) -> int:
     from transformers import pipeline
     from transformers.utils import logging
 
-    import unimc_hf
+    import unimc_hf  # noqa: F401, registers the task
 
     logging.disable_progress_bar()
     loading = {name: value for name in ("model", "language") if (value := getattr(options, name)) is not None}
@@ -102,7 +102,7 @@ def main(arguments: list[str] | None = None) -> int:
     if isinstance(sys.stdout, io.TextIOWrapper):  # a console need not know every character
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
-        classify = build("unimc-zero-shot", **{"model": unimc_hf.DEFAULT_MODEL, **loading})
+        classify = build("unimc-zero-shot", **loading)
     except Exception as error:  # a damaged folder fails in as many ways as there are files in it
         print(f"unimc_hf: the model cannot be loaded: {error}", file=sys.stderr)
         return 2

@@ -15,6 +15,7 @@ import numpy as np
 
 from .classifiers import unimc_classifier
 from .jsonl_examples import Example
+from .metrics import check_labels
 
 # sigmoid(yes - no) rounds to 0 or 1 in float32 where the margin is beyond about 16.
 SMALLEST_SCORE = 1e-7
@@ -56,7 +57,13 @@ ScoredDataSets = dict[str, list[ScoredExample]]
 
 
 def score_data_sets(pipeline: Any, data_sets: Mapping[str, Sequence[Example]], **arguments: Any) -> ScoredDataSets:
-    """Score examples without calibration; data sets without examples are left out. Arguments as in [`calibrate`]."""
+    """Score examples without calibration; data sets without examples are left out. Arguments as in [`calibrate`].
+
+    Raises:
+        TypeError, ValueError: as [`check_labels`], before anything is scored.
+    """
+    for examples in data_sets.values():
+        check_labels(examples)
     scored: ScoredDataSets = {}
     for name, examples in data_sets.items():
         if not examples:
@@ -118,7 +125,7 @@ def fit_calibration(scored: ScoredDataSets) -> Calibration:
 
 def calibrate(pipeline: Any, data_sets: Mapping[str, Sequence[Example]], **arguments: Any) -> Calibration:
     """
-    Fit a calibration of a model; see [`fit_calibration`] for how, and what it raises.
+    Fit a calibration of a model; see [`fit_calibration`] for how, and with [`score_data_sets`] for what it raises.
 
     Args:
         pipeline ([`UniMCZeroShotPipeline`]): the model. What its config says already is not applied, and the config

@@ -37,13 +37,13 @@ def classification_examples(
         source: the name of the data set, which metrics are grouped by.
 
     Returns:
-        Dicts as of [`read_jsonl`]. `label` is the index of the right option, or `None` where the row has none or -1,
-        as the test splits of some data sets do. With `label_names` it may also be a name; a list of indices or names
-        becomes one number per option, 1.0 for right.
+        Dicts as of [`read_jsonl`]. `label` is the index of the right option, which a row may also name, or `None` where
+        the row has none or -1, as the test splits of some data sets do. A list of indices or names becomes one number
+        per option, 1.0 for right; where a row brings its own `options` it has to be that already.
 
     Raises:
-        TypeError, ValueError: naming the argument or the row, if a column is not there, there are no options, or a
-            label is none of them.
+        TypeError, ValueError: naming the argument or the row, if a column is not there, there are no options, they are
+            no list of different strings, or a label is none of them.
     """
     template = check_hypothesis_template(hypothesis_template)
     column = {field: (columns or {}).get(field, field) for field in FIELDS}
@@ -65,15 +65,19 @@ def classification_examples(
         own_menu = row.get(column["options"])
         if not own_menu and not menu:
             raise ValueError("`label_names` is missing: the rows have no `options` and no column of class labels.")
-        options = list(own_menu or menu)
         label = row.get(column["label"])
+        if own_menu:
+            options = list(check_menu(f"rows[{number}][{column['options']!r}]", own_menu))
+            label = _to_own_label(label, tuple(options), number)
+        else:
+            options, label = list(menu), _to_label(label, names, number)
         examples.append(
             {
                 "text": row[column["text"]] or "",
                 "text_pair": row.get(column["text_pair"]) or "",
                 "question": row.get(column["question"]) or question,
                 "options": options,
-                "label": label if own_menu else _to_label(label, names, number),
+                "label": label,
                 "task": "other",
                 "source": source,
             }
@@ -87,23 +91,32 @@ def _class_label_names(rows: Any, label_column: str) -> list[str] | None:
     return getattr(feature, "names", None) or getattr(getattr(feature, "feature", None), "names", None)
 
 
-def _to_label(label: Any, names: tuple[str, ...], number: int) -> int | list[float] | None:
+def _to_own_label(label: Any, options: tuple[str, ...], number: int) -> int | list[float] | None:
+    """As [`_to_label`], but a list is one number per option, as it is in the examples that the collator takes."""
+    if not isinstance(label, (list, tuple)):
+        return _to_label(label, options, number, "options")
+    if len(label) != len(options) or not all(isinstance(right, (int, float)) and 0 <= right <= 1 for right in label):
+        raise ValueError(f"`label` of row {number} must be one number in [0, 1] per option, got {label!r}.")
+    return [float(right) for right in label]
+
+
+def _to_label(label: Any, names: tuple[str, ...], number: int, where: str = "label_names") -> int | list[float] | None:
     if label is None or label == -1:
         return None
     if isinstance(label, (list, tuple)):
-        right = {_index(entry, names, number) for entry in label}
+        right = {_index(entry, names, number, where) for entry in label}
         return [float(index in right) for index in range(len(names))]
-    return _index(label, names, number)
+    return _index(label, names, number, where)
 
 
-def _index(label: Any, names: tuple[str, ...], number: int) -> int:
+def _index(label: Any, names: tuple[str, ...], number: int, where: str) -> int:
     if isinstance(label, str):
         if label not in names:
-            raise ValueError(f"`label` of row {number} is {label!r}, which is not among `label_names`.")
+            raise ValueError(f"`label` of row {number} is {label!r}, which is not among `{where}`.")
         return names.index(label)
     index = int(label)
     if index != label or not 0 <= index < len(names):
-        raise ValueError(f"`label` of row {number} is {label!r}, but there are {len(names)} label names.")
+        raise ValueError(f"`label` of row {number} is {label!r}, but `{where}` has {len(names)} entries.")
     return index
 
 

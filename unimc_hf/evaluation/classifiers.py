@@ -17,10 +17,10 @@ def unimc_classifier(pipeline: Any, **arguments: Any) -> Classifier:
 
     def classify(examples: Sequence[Example]) -> list[list[float]]:
         results = pipeline(
-            [example["text"] for example in examples],
+            [example.get("text") or "" for example in examples],
             candidate_labels=[example["options"] for example in examples],
-            question=[example["question"] for example in examples],
-            text_pair=[example["text_pair"] for example in examples],
+            question=[example.get("question") for example in examples],
+            text_pair=[example.get("text_pair") for example in examples],
             **arguments,
         )
         return [scores_in_order(result, example["options"]) for result, example in zip(results, examples)]
@@ -68,7 +68,7 @@ def cosine_classifier(model: Any, tokenizer: Any, with_question: bool = False, t
 
     def classify(examples: Sequence[Example]) -> list[list[float]]:
         parts = ("question", "text", "text_pair") if with_question else ("text", "text_pair")
-        texts = [" ".join(example[part] for part in parts if example[part]) for example in examples]
+        texts = [" ".join(filter(None, map(example.get, parts))) for example in examples]
         distinct = list(dict.fromkeys(option for example in examples for option in example["options"]))
         row_of = {option: i for i, option in enumerate(distinct)}
         text_rows, option_rows = embed(model, tokenizer, texts), embed(model, tokenizer, distinct)
@@ -87,7 +87,7 @@ def zero_shot_classifier(pipeline: Any, **arguments: Any) -> Classifier:
     def classify(examples: Sequence[Example]) -> list[list[float]]:
         rows = []
         for example in examples:
-            text = " ".join(filter(None, (example["text"], example["text_pair"], example["question"])))
+            text = " ".join(filter(None, map(example.get, ("text", "text_pair", "question"))))
             result = pipeline(text, candidate_labels=example["options"], **arguments)
             rows.append(scores_in_order(result, example["options"]))
         return rows

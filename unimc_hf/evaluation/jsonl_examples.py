@@ -1,7 +1,8 @@
 """The common JSONL format of multiple-choice data, read into the examples that the collator and the pipeline take.
 
 A row is `{"passage": str, "question": str, "options": [str, ...], "label": int, "task": str, "source": str}`, one
-JSON object a line, the file gzipped or not. A line may also be a whole task in the form of `written_tasks`.
+JSON object a line, the file gzipped or not; or, as in examples, it has `text` and maybe `text_pair` instead of
+`passage`. A line may also be a whole task in the form of `written_tasks`.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ import json
 import random
 from pathlib import Path
 from typing import Any
+
+from ..option_inputs import check_menu, check_optional_text
 
 Example = dict[str, Any]
 
@@ -30,8 +33,8 @@ def read_jsonl(path: str | Path, limit: int | None = None, seed: int = 0) -> lis
         Dicts with `text`, `text_pair`, `question` (`""` where there is none), `options`, `label`, `task`, `source`.
 
     Raises:
-        ValueError: if a line is no JSON object or lacks `options`, with the number of the line; if the file has no
-            such source.
+        ValueError: if a line is no JSON object, has neither `text` nor `passage`, or no list of different `options`,
+            with the number of the line; if the file has no such source.
     """
     from .written_tasks import is_written_task, plain_examples, to_written_task  # which knows the form of our examples
 
@@ -60,12 +63,17 @@ def read_jsonl(path: str | Path, limit: int | None = None, seed: int = 0) -> lis
 
 
 def _to_example(row: dict[str, Any], default_source: str) -> Example:
-    text, _, text_pair = (row.get("passage") or "").partition(TEXT_SEPARATOR)
+    if "text" in row:
+        text, text_pair = check_optional_text("text", row["text"]), ""
+    elif "passage" in row:
+        text, _, text_pair = (row["passage"] or "").partition(TEXT_SEPARATOR)
+    else:
+        raise ValueError("it has neither `text` nor `passage`")
     return {
         "text": text,
-        "text_pair": text_pair,
+        "text_pair": check_optional_text("text_pair", row.get("text_pair")) or text_pair,
         "question": row.get("question") or "",
-        "options": list(row["options"]),
+        "options": list(check_menu("options", row["options"])),
         "label": row.get("label"),
         "task": (row.get("task") or "other").partition("+")[0],
         "source": row.get("source") or default_source,

@@ -56,12 +56,12 @@ def evaluate(classifier: Classifier, examples: Sequence[Example], seed: int = 0)
         seed: of the bootstrap.
 
     Raises:
-        ValueError: if there are no examples, one has no label, or the classifier gave another number of answers.
+        TypeError, ValueError: as [`check_labels`], before the classifier is called; if there are no examples, or the
+            classifier gave another number of answers.
     """
     if not examples:
         raise ValueError("`examples` is empty: nothing to evaluate.")
-    if any(example.get("label") is None for example in examples):
-        raise ValueError("`examples` holds one without a `label`.")
+    check_labels(examples)
     start = time.perf_counter()
     probabilities = classifier(examples)
     seconds = time.perf_counter() - start
@@ -94,7 +94,11 @@ def option_metrics(
         examples, probabilities: as there.
         per_class: whether to add `recall_<class>`: the share of a class's examples that are found. A class is named
             after its option where the label set is fixed, else after its index in the menu.
+
+    Raises:
+        TypeError, ValueError: as [`check_labels`].
     """
+    check_labels(examples)
     labels, predicted, confidence = _answers(examples, probabilities)
     figures = {
         "accuracy": float((predicted == labels).mean()),
@@ -110,6 +114,20 @@ def option_metrics(
         names = examples[0]["options"] if has_fixed_labels(examples) else range(int(present.max()) + 1)
         figures |= {f"recall_{names[c]}": float(recall) for c, recall in zip(present, recalls)}
     return figures
+
+
+def check_labels(examples: Sequence[Example]) -> None:
+    """Raise a `TypeError` or `ValueError` unless the `label` of every example is the index of one of its `options`."""
+    for number, example in enumerate(examples):
+        label = example.get("label")
+        if label is None:
+            raise ValueError(f"`examples` holds one without a `label`, number {number}.")
+        if isinstance(label, bool) or not isinstance(label, (int, np.integer)):
+            raise TypeError(f"`label` of example {number} must be the index of the right option, got {label!r}.")
+        if not 0 <= label < len(example["options"]):
+            raise ValueError(
+                f"`label` of example {number} is {label}, but there are {len(example['options'])} options."
+            )
 
 
 def none_fits_auroc(examples: Sequence[Example], scores: Sequence[Sequence[float]]) -> float:
@@ -189,6 +207,7 @@ __all__ = [
     "Evaluation",
     "calibration_bins",
     "calibration_error",
+    "check_labels",
     "evaluate",
     "has_fixed_labels",
     "none_fits_auroc",

@@ -15,6 +15,13 @@ from transformers.utils import logging as transformers_logging
 from ..modeling_unimc import UniMCForMultipleChoice
 
 DEFAULT_MODEL = str(Path(__file__).parent.parent / "default_model")
+
+
+class _Unnamed(str):
+    """The name of a model that no user wrote: `DEFAULT_MODEL` itself may be passed to `pipeline`, too."""
+
+
+UNNAMED_MODEL = _Unnamed(DEFAULT_MODEL)
 # A model folder that pip can install; see examples/chinese_model/README.md.
 CHINESE_PACKAGE = "unimc_hf_chinese"
 
@@ -40,13 +47,13 @@ def find_model(language: str) -> str:
     )
 
 
-def model_of_language(model: Any, language: str) -> Any:
+def model_of_language(model: Any, language: str, is_named: bool) -> Any:
     """The installed model of `language`, where transformers loaded the English one because none was named.
 
     Raises:
         ValueError: if `model` was named: it records its own language; or as [`find_model`].
     """
-    if model.config.name_or_path != DEFAULT_MODEL:
+    if is_named:
         raise ValueError(
             f"`language` is {language!r}, but `model` records the words for yes and no of {model.config.language!r}: "
             "leave `language` out."
@@ -59,7 +66,10 @@ def model_of_language(model: Any, language: str) -> Any:
 
 
 class PipelineModel:
-    """What `pipeline` loads models with: `UniMCForMultipleChoice`, silently where it is the one inside the package."""
+    """What `pipeline` loads models with: `UniMCForMultipleChoice`, silently where it is the one inside the package.
+
+    A model that nobody named gets an attribute `is_unnamed`, for `pipeline_parts.complete`.
+    """
 
     @classmethod
     def from_pretrained(cls, name: str | os.PathLike, *args: Any, **kwargs: Any) -> UniMCForMultipleChoice:
@@ -67,7 +77,9 @@ class PipelineModel:
         if name != DEFAULT_MODEL:
             return UniMCForMultipleChoice.from_pretrained(name, *args, **kwargs)
         with _without_progress_bar():
-            return UniMCForMultipleChoice.from_pretrained(name, *args, **kwargs)
+            model = UniMCForMultipleChoice.from_pretrained(DEFAULT_MODEL, *args, **kwargs)
+        model.is_unnamed = isinstance(name, _Unnamed)
+        return model
 
 
 @contextmanager
@@ -94,4 +106,11 @@ def accept_default_model() -> None:
     logging.getLogger("transformers.pipelines").addFilter(is_other)
 
 
-__all__ = ["DEFAULT_MODEL", "PipelineModel", "accept_default_model", "find_model", "model_of_language"]
+__all__ = [
+    "DEFAULT_MODEL",
+    "UNNAMED_MODEL",
+    "PipelineModel",
+    "accept_default_model",
+    "find_model",
+    "model_of_language",
+]

@@ -30,8 +30,9 @@ def complete(
     if model.config.model_type != UniMCConfig.model_type:
         UniMCConfig(text_config=model.config)  # raises with the reason where the family is not supported
         raise ValueError(f"`model` is a {type(model).__name__}; pass a UniMCForMultipleChoice.")
+    is_named = not vars(model).pop("is_unnamed", False)  # a user who passes this model on names it
     if language is not None and model.config.language not in (None, language):
-        model, tokenizer = model_of_language(model, language), None
+        model, tokenizer = model_of_language(model, language, is_named), None
     tokenizer = _tokenizer_of(model, tokenizer)
     if language is not None or model.config.yes_token_id is None:
         if language is None:

@@ -11,7 +11,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from huggingface_hub import create_repo
+from huggingface_hub import create_repo, split_torch_state_dict_into_shards
 
 from ..modeling_unimc import UniMCForMultipleChoice
 from .untrusted_files import PICKLE_OR_NOT
@@ -26,11 +26,27 @@ def save_model(
     super(UniMCForMultipleChoice, model).save_pretrained(save_directory, is_main_process, *args, **kwargs)
 
 
-def make_room(folder: str | os.PathLike, variant: str | None = None, push_to_hub: bool = False, **kwargs: Any) -> None:
+def make_room(
+    folder: str | os.PathLike,
+    variant: str | None = None,
+    push_to_hub: bool = False,
+    max_shard_size: int | str = "50GB",
+    **kwargs: Any,
+) -> None:
     """Remove the weights that a `save_pretrained` with these arguments would replace.
 
     Not before the repository to push to is known to be there: `repo_id`, `token` and `private` are of this.
+
+    Raises:
+        TypeError, ValueError: if `max_shard_size` is no size; nothing is removed then.
     """
+    if isinstance(max_shard_size, bool) or not isinstance(max_shard_size, (int, str)):
+        got = type(max_shard_size).__name__
+        raise TypeError(f"`max_shard_size` must be an integer or a string like '5GB', got {got}.")
+    try:
+        split_torch_state_dict_into_shards({}, max_shard_size=max_shard_size)
+    except ValueError as error:
+        raise ValueError(f"`max_shard_size` is no size: {error}") from None
     if push_to_hub:
         repo_id = kwargs.get("repo_id") or Path(folder).name
         create_repo(repo_id, token=kwargs.get("token"), private=kwargs.get("private"), exist_ok=True)

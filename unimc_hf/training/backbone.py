@@ -6,12 +6,20 @@ from typing import Any
 
 import torch
 
+from ..configuration_unimc import UniMCConfig
 from ..modeling_unimc import UniMCForMultipleChoice
 from ..tokenization_unimc import UniMCTokenizer
+
+# What the families call the dropout of hidden states, and that of attention.
+HIDDEN_DROPOUT = ("hidden_dropout_prob", "dropout", "mlp_dropout", "embedding_dropout")
+ATTENTION_DROPOUT = ("attention_probs_dropout_prob", "attention_dropout")
 
 
 def load_backbone(folder: str, config: dict[str, Any]) -> tuple[UniMCForMultipleChoice, UniMCTokenizer]:
     """The backbone as a UniMC model. Where it has no MLM head, the new one starts close to the identity."""
+    text_config = UniMCConfig.from_pretrained(folder).text_config
+    dropout = dict.fromkeys(HIDDEN_DROPOUT, config["hidden_dropout_prob"])
+    dropout |= dict.fromkeys(ATTENTION_DROPOUT, 0.0)  # with it, attention takes a slower path
     tokenizer = UniMCTokenizer.from_pretrained(folder)
     yes_token_id, no_token_id = tokenizer.yes_no_token_ids(config["language"])
     loaded: Any = UniMCForMultipleChoice.from_pretrained(  # a pair, with the loading info
@@ -20,8 +28,7 @@ def load_backbone(folder: str, config: dict[str, Any]) -> tuple[UniMCForMultiple
         no_token_id=no_token_id,
         language=config["language"],
         option_mlm_loss=config["option_mlm_loss"],
-        attention_probs_dropout_prob=0.0,  # with it, attention takes a slower path
-        hidden_dropout_prob=config["hidden_dropout_prob"],
+        **{name: value for name, value in dropout.items() if hasattr(text_config, name)},
         output_loading_info=True,
         dtype=torch.float32,
     )

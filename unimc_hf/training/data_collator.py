@@ -27,7 +27,7 @@ class DataCollatorForUniMC:
 
     Args:
         tokenizer ([`UniMCTokenizer`]): the tokenizer.
-        max_length (`int`, *optional*, defaults to 512): as in the tokenizer.
+        max_length (`int`, *optional*): as in the tokenizer. By default a long menu does not count against the text.
         mlm (`bool`, *optional*, defaults to `True`): whether to mask text. Set it to `False` for evaluation.
         distractor_options (`Sequence[str]`, *optional*): labels of other tasks to widen menus with, so that a model
             also learns long menus. Never a text that the menu already has.
@@ -56,7 +56,7 @@ class DataCollatorForUniMC:
     """
 
     tokenizer: UniMCTokenizer
-    max_length: int | None = 512
+    max_length: int | None = None
     mlm: bool = True
     distractor_options: Sequence[str] = ()
     distractor_probability: float = 0.0
