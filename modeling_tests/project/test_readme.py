@@ -1,15 +1,21 @@
 """README and documentation: every Python snippet runs, in order, offline, and gives what it says it gives; the
-commands and files that a page names exist."""
+commands and files that a page names exist, and the scripts take the commands' arguments."""
 
+import argparse
 import ast
 import builtins
 import io
 import json
 import os
 import re
+import runpy
+import shlex
 import statistics
+import sys
 import tokenize
 from pathlib import Path
+from string import Template
+from typing import Any
 
 import pytest
 from places import EXAMPLES, ROOT
@@ -20,6 +26,9 @@ PAGES += [EXAMPLES / "README.md", ROOT / "modeling_tests/README.md"]
 PAGES += sorted((ROOT / ".github").glob("*.md"))
 PAGES += sorted((ROOT / "examples/docs").glob("*.md"))
 FENCED = re.compile(r"^```python\n(.*?)^```", flags=re.DOTALL | re.MULTILINE)
+# A command stands on a line of its own or in the cell of a table.
+COMMAND = re.compile(r"(?:^|\| `)python (examples/\S+\.py\b[^`\n]*)(?:$|` \|)", flags=re.MULTILINE)
+COMMANDS = sorted({command for page in PAGES for command in COMMAND.findall(page.read_text(encoding="utf-8"))})
 per_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 
 
@@ -103,6 +112,31 @@ def test_files_that_it_names_exist(page: Path) -> None:
         if not target.exists() or (anchor and anchor not in headings(target)):
             missing.append(link)
     assert missing == []
+
+
+class Parsed(Exception):
+    """A script has read its arguments."""
+
+
+@pytest.mark.parametrize("command", [command for command in COMMANDS if not command.endswith("--help")])
+def test_commands_parse(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every script is run as far as its arguments are read."""
+    script, *words = shlex.split(Template(command).substitute(W="examples/written_tasks/english", B="encoder"))
+    if not re.search(r"\bparse(_\w+)?\(", (ROOT / script).read_text(encoding="utf-8")):
+        pytest.skip("has no parser")
+    parse_known_args = argparse.ArgumentParser.parse_known_args
+
+    def parse(self: argparse.ArgumentParser, *args: Any, **kwargs: Any) -> None:
+        _, unknown = parse_known_args(self, *args, **kwargs)
+        assert unknown == []
+        raise Parsed
+
+    monkeypatch.setattr(argparse.ArgumentParser, "parse_known_args", parse)
+    monkeypatch.setattr(sys, "argv", [script, *words])
+    with pytest.raises((Parsed, ModuleNotFoundError)) as raised:
+        runpy.run_path(str(ROOT / script), run_name="__main__")
+    if raised.type is ModuleNotFoundError:
+        pytest.skip(f"needs an extra: {raised.value}")
 
 
 def test_it_is_short_and_stays_in_the_repository() -> None:
