@@ -4,11 +4,13 @@
 """
 Evaluate zero-shot classifiers on labelled JSONL files, all in the same run, and print a table.
 
-    python examples/evaluate/evaluate.py examples/written_tasks/english/evaluation/*.jsonl \
+    W=examples/written_tasks/english/evaluation
+    python examples/evaluate/evaluate.py "$W/sentiment.jsonl#opinion_hotel_five_steps" \
         --cosine sentence-transformers/all-MiniLM-L6-v2 --output figures.json --plot figures.png
 
 Without `--model` it is the model inside the package. `--zero-shot FOLDER` adds the transformers zero-shot pipeline
-with an NLI model of yours. `--limit 200` takes a sample of every file. A training source counts as a file too; the
+with an NLI model of yours. `--limit 200` takes a sample of every file. Every source of a file is a data set of its own,
+and `FILE#SOURCE` takes one (all the written tasks: `evaluate_tasks.py`). A training source counts as a file too; the
 development tasks of a recipe, with the menus that they have there, are evaluated by
 
     python examples/evaluate/evaluate.py --development examples/models/english/train_english_second.json \
@@ -21,7 +23,7 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -40,28 +42,46 @@ from unimc_hf.evaluation.classifiers import (
     unimc_classifier,
     zero_shot_classifier,
 )
-from unimc_hf.evaluation.jsonl_examples import read_jsonl
+from unimc_hf.evaluation.jsonl_examples import Example, read_jsonl
 from unimc_hf.evaluation.metrics import Classifier, evaluate
+from unimc_hf.evaluation.short_names import short_names, unimc_names
 from unimc_hf.training.recipes import read_recipe
 
 
 def classifiers(arguments: argparse.Namespace) -> Iterator[tuple[str, int, Classifier]]:
     """(name, number of parameters, classifier) of everything that was asked for, loaded one after the other."""
-    for model in arguments.model or [unimc_hf.DEFAULT_MODEL]:
+    models = arguments.model or [unimc_hf.DEFAULT_MODEL]
+    encoders, nli_models = arguments.cosine or [], arguments.zero_shot or []
+    for model, name in zip(models, unimc_names(models)):
         loading = {"language": arguments.language} if arguments.language else {}
         classify = pipeline("unimc-zero-shot", model=model, dtype=arguments.dtype, device="cpu", **loading)
-        name = "UniMC (inside the package)" if model == unimc_hf.DEFAULT_MODEL else f"UniMC {Path(model).name}"
         yield name, classify.model.num_parameters(), unimc_classifier(classify)
-    for folder in arguments.cosine or []:
+    for folder, short in zip(encoders, short_names(encoders)):
         encoder = AutoModel.from_pretrained(folder).eval()
         tokenizer = AutoTokenizer.from_pretrained(folder)
-        for name, with_question in (("text", False), ("question and text", True)):
+        for read, with_question in (("text", False), ("question and text", True)):
             classifier = cosine_classifier(encoder, tokenizer, with_question)
-            yield f"cosine of {Path(folder).name}, {name}", encoder.num_parameters(), classifier
-    for folder in arguments.zero_shot or []:
+            yield f"cosine of {short}, {read}", encoder.num_parameters(), classifier
+    for folder, short in zip(nli_models, short_names(nli_models)):
         nli = pipeline("zero-shot-classification", model=folder, device="cpu")
-        yield f"zero-shot pipeline {Path(folder).name}", nli.model.num_parameters(), zero_shot_classifier(nli)
+        yield f"zero-shot pipeline {short}", nli.model.num_parameters(), zero_shot_classifier(nli)
     yield "majority class", 0, majority_classifier
+
+
+def read_data_sets(paths: Sequence[Path], limit: int | None = None) -> dict[str, list[Example]]:
+    """The rows of every source of the files, by its name, since each source has classes of its own.
+
+    Raises:
+        ValueError: if two files of a folder have the same source.
+    """
+    by_source: list[tuple[Path, list[Example]]] = []
+    for path in paths:
+        sources: dict[str, list[Example]] = {}
+        for example in read_jsonl(path, limit=limit):
+            sources.setdefault(example["source"], []).append(example)
+        by_source += [(path.parent / source, examples) for source, examples in sources.items()]
+    names = short_names([path for path, _ in by_source])
+    return {name: examples for name, (_, examples) in zip(names, by_source)}
 
 
 def markdown(figures: dict[str, Any]) -> str:
@@ -131,7 +151,7 @@ def main() -> None:
     arguments = parser.parse_args()
     logging.disable_progress_bar()
 
-    data_sets = {path.name.partition(".")[0]: read_jsonl(path, limit=arguments.limit) for path in arguments.files}
+    data_sets = read_data_sets(arguments.files, arguments.limit)
     if arguments.development:
         recipe = read_recipe(arguments.development)
         for example in held_out(arguments.data, {**recipe, "development_rows": arguments.limit or sys.maxsize}):

@@ -36,6 +36,7 @@ from unimc_hf import DataCollatorForUniMC, UniMCForMultipleChoice, UniMCTokenize
 from unimc_hf.evaluation.classifiers import cosine_classifier, majority_classifier, unimc_classifier
 from unimc_hf.evaluation.jsonl_examples import Example, read_jsonl
 from unimc_hf.evaluation.metrics import Classifier, evaluate
+from unimc_hf.evaluation.short_names import short_names, unimc_names
 from unimc_hf.evaluation.source_scores import scores_by_source
 from unimc_hf.training.token_lengths import token_lengths
 from unimc_hf.training.trainer import UniMCTrainer
@@ -58,13 +59,14 @@ def read(folder: Path, task: str, part: str, limit: int | None = None) -> list[E
 
 def zero_shot_classifiers(arguments: argparse.Namespace) -> Iterator[tuple[str, int, Classifier]]:
     """(name, number of parameters, classifier) of the models and of what they have to beat."""
-    for source in arguments.model:
+    encoders = arguments.cosine or []
+    for source, name in zip(arguments.model, unimc_names(arguments.model)):
         classify = pipeline("unimc-zero-shot", model=source, dtype=arguments.dtype, device="cpu", **_loading(arguments))
-        yield f"UniMC {Path(source).name}", classify.model.num_parameters(), unimc_classifier(classify)
-    for folder in arguments.cosine or []:
+        yield name, classify.model.num_parameters(), unimc_classifier(classify)
+    for folder, short in zip(encoders, short_names(encoders)):
         encoder = AutoModel.from_pretrained(folder, add_pooling_layer=False).eval()
         classifier = cosine_classifier(encoder, AutoTokenizer.from_pretrained(folder))
-        yield f"cosine of {Path(folder).name}, untrained", encoder.num_parameters(), classifier
+        yield f"cosine of {short}, untrained", encoder.num_parameters(), classifier
     yield "majority class", 0, majority_classifier
 
 
@@ -187,7 +189,7 @@ def main() -> None:
             record("zero-shot", name, parameters, task, evaluate(classifier, rows).to_dict())
     if not arguments.few_shot:
         return
-    for source in arguments.model:
+    for source, name in zip(arguments.model, unimc_names(arguments.model)):
         for task in arguments.tasks:
             for train_part, dev_part in few_shot_parts(arguments.folder, task):
                 train = read(arguments.folder, task, train_part)
@@ -195,8 +197,8 @@ def main() -> None:
                 model, tokenizer = fine_tune(source, train, develop, arguments)
                 classify = pipeline("unimc-zero-shot", model=model, tokenizer=tokenizer, device="cpu")
                 result = evaluate(unimc_classifier(classify, calibrated=False), tests[task]).to_dict()
-                name = f"UniMC {Path(source).name}, {train_part}"
-                record("few-shot", name, model.num_parameters(), task, {"train_rows": len(train), **result})
+                row = f"{name}, {train_part}"
+                record("few-shot", row, model.num_parameters(), task, {"train_rows": len(train), **result})
 
 
 if __name__ == "__main__":

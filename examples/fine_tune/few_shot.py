@@ -22,7 +22,7 @@ Runs whose training collapses are repeated (see few_shot_methods.py); the table 
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
@@ -34,6 +34,7 @@ from transformers import HfArgumentParser
 from transformers.utils import logging
 
 import unimc_hf
+from unimc_hf.evaluation.short_names import short_names, unimc_names
 
 METHODS = ("unimc", "setfit", "linear")
 
@@ -59,16 +60,21 @@ def contenders(arguments: FewShotArguments, settings: FewShotSettings) -> list[C
     """Every method on every model that was asked for."""
     if unknown := set(arguments.methods) - set(METHODS):
         raise SystemExit(f"--methods: {', '.join(sorted(unknown))} is none of {', '.join(METHODS)}")
-    found = [unimc(name, settings) for name in arguments.model] if "unimc" in arguments.methods else []
-    for name, make in (("setfit", setfit), ("linear", linear_head)):
+    found = []
+    if "unimc" in arguments.methods:
+        found += [unimc(model, settings, title) for model, title in zip(arguments.model, unimc_names(arguments.model))]
+    encoders = list(zip(arguments.backbone, short_names(arguments.backbone)))
+    for name, make, what in (("setfit", setfit, "SetFit"), ("linear", linear_head, "linear head")):
         if name in arguments.methods:
-            found += [make(backbone, settings) for backbone in arguments.backbone]
+            found += [make(backbone, settings, f"{what} on {short}") for backbone, short in encoders]
     return found
 
 
 def run(arguments: FewShotArguments, settings: FewShotSettings, files: list[str]) -> tuple[Cells, list[Shots]]:
     """All cells, which the JSON file has too, and the numbers of shots."""
     data_sets = [load_data_set(path) for path in files]
+    names = short_names([Path(path).parent / data_set.name for path, data_set in zip(files, data_sets)])
+    data_sets = [replace(data_set, name=name) for data_set, name in zip(data_sets, names)]
     shots = [shots_of(word) for word in arguments.shots]
     logging.disable_progress_bar()
     cells = Cells(arguments.output, settings)

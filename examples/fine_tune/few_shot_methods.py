@@ -8,7 +8,6 @@ import random
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -76,8 +75,8 @@ class Contender:
     zero_shot: Classifier | None = None
 
 
-def unimc(name: str, settings: FewShotSettings) -> Contender:
-    """A UniMC model, all of whose weights are tuned; nothing is added to them."""
+def unimc(name: str, settings: FewShotSettings, title: str = "UniMC") -> Contender:
+    """A UniMC model, all of whose weights are tuned; nothing is added to them. `title` is what tables call it."""
     loading = {} if settings.language is None else {"language": settings.language}
     pipeline = UniMCZeroShotPipeline(*load_for_inference(name), **loading)
     zero_shot = unimc_classifier(pipeline)
@@ -106,10 +105,10 @@ def unimc(name: str, settings: FewShotSettings) -> Contender:
                 return classifier, {"collapses": attempt}
         return zero_shot, {"collapses": ATTEMPTS}
 
-    return Contender(_display_name(name), pipeline.model.num_parameters(), fit, zero_shot)
+    return Contender(title, pipeline.model.num_parameters(), fit, zero_shot)
 
 
-def linear_head(backbone: str, settings: FewShotSettings) -> Contender:
+def linear_head(backbone: str, settings: FewShotSettings, title: str = "linear head") -> Contender:
     """`AutoModelForSequenceClassification`: a new linear layer on the encoder, all weights trained."""
 
     def fit(train: list[Example], num_classes: int, seed: int) -> tuple[Classifier, dict[str, Any]]:
@@ -149,10 +148,10 @@ def linear_head(backbone: str, settings: FewShotSettings) -> Contender:
 
         return _by_option(predict), {}
 
-    return Contender(f"linear head on {Path(backbone).name}", _count_parameters(backbone), fit)
+    return Contender(title, _count_parameters(backbone), fit)
 
 
-def setfit(backbone: str, settings: FewShotSettings) -> Contender:
+def setfit(backbone: str, settings: FewShotSettings, title: str = "SetFit") -> Contender:
     """SetFit (Tunstall et al. 2022, arXiv 2209.11055) by its own library: the encoder learns from pairs of examples
     which belong together, then a logistic regression learns the labels. Embeddings are scaled to length 1, as those
     of the published all-MiniLM-L6-v2 are."""
@@ -198,7 +197,7 @@ def setfit(backbone: str, settings: FewShotSettings) -> Contender:
 
         return _by_option(predict), {"pairs": 2 * iterations * len(train)}
 
-    return Contender(f"SetFit on {Path(backbone).name}", _count_parameters(backbone), fit)
+    return Contender(title, _count_parameters(backbone), fit)
 
 
 def load_for_inference(name: str) -> tuple[Any, Any]:
@@ -252,7 +251,3 @@ def _logistic_regression() -> Any:
 
 def _count_parameters(backbone: str) -> int:
     return AutoModel.from_pretrained(backbone).num_parameters()
-
-
-def _display_name(name: str) -> str:
-    return "UniMC (inside the package)" if name == unimc_hf.DEFAULT_MODEL else f"UniMC {Path(name).name}"

@@ -1,4 +1,4 @@
-"""What every fine-tuning script shares: the model ready to train, stock `Trainer` around it, its metrics."""
+"""What every fine-tuning script shares: the model ready to train, a `Trainer` around it, its metrics."""
 
 from __future__ import annotations
 

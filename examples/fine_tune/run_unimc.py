@@ -2,14 +2,14 @@
 # dependencies = ["unimc_hf[train]"]
 # ///
 """
-Fine-tune or pre-train a UniMC model on any labelled texts, with stock `Trainer`.
+Fine-tune or pre-train a UniMC model on any labelled texts, with `UniMCTrainer`.
 
     python examples/fine_tune/run_unimc.py --train_files train.jsonl.gz --validation_files dev.jsonl.gz \
         --output_dir /tmp/tuned --do_train --do_eval --num_train_epochs 3
 
-Files of the common format (JSONL with `options`; see unimc_hf/jsonl_examples.py) and text classification (`.csv`,
-`.json`, `.parquet`, or `--dataset_name` for the Hub) may be mixed: every batch holds menus of any length. Columns are
-named where they are not called as ours, and integer labels get their names:
+Files of the common format (JSONL with `options`; see unimc_hf/evaluation/jsonl_examples.py) and text classification
+(`.csv`, `.json`, `.parquet`, or `--dataset_name` for the Hub) may be mixed: every batch holds menus of any length.
+Columns are named where they are not called as ours, and integer labels get their names:
 
     python examples/fine_tune/run_unimc.py --train_files reviews.csv --text_column review --label_column stars \
         --class_names bad good --validation_split 0.1 --output_dir /tmp/tuned --do_train --do_eval \
@@ -31,13 +31,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from fine_tuning import load_for_training, make_collator, make_trainer, metrics_by_source, probabilities
+from fine_tuning import load_for_training, make_collator, metrics_by_source, probabilities
 from transformers import EarlyStoppingCallback, HfArgumentParser, TrainingArguments, set_seed
 
 import unimc_hf
 from unimc_hf import UniMCConfig
 from unimc_hf.evaluation.classification_examples import classification_examples
 from unimc_hf.evaluation.jsonl_examples import Example, read_jsonl
+from unimc_hf.evaluation.written_tasks import is_written_task
+from unimc_hf.training.trainer import UniMCTrainer
 
 
 @dataclass
@@ -67,7 +69,7 @@ class DataArguments:
     text_pair_column: str | None = field(default=None, metadata={"help": "column of a second text"})
     question_column: str | None = field(default=None, metadata={"help": "column of a question"})
     options_column: str | None = field(default=None, metadata={"help": "column of a list of options"})
-    label_column: str = field(default="label", metadata={"help": "column of the label"})
+    label_column: str = field(default="label", metadata={"help": "column of the label; test files need none"})
     class_names: list[str] | None = field(
         default=None, metadata={"help": "options of the labels 0, 1, ..., where the data do not know them"}
     )
@@ -83,10 +85,21 @@ class DataArguments:
         default=0, metadata={"help": "stop after so many evaluations without a better one"}
     )
 
+    def columns(self) -> dict[str, str]:
+        """Our name -> the data's, as [`classification_examples`] takes it."""
+        names = {
+            "text": self.text_column,
+            "text_pair": self.text_pair_column,
+            "question": self.question_column,
+            "options": self.options_column,
+            "label": self.label_column,
+        }
+        return {ours: theirs for ours, theirs in names.items() if theirs is not None}
+
 
 def read_examples(path: str, data: DataArguments, seed: int) -> list[Example]:
     """Examples of one file, whatever its kind; `source` is its name where the rows do not say it."""
-    if path.endswith((".jsonl", ".jsonl.gz")) and _is_common_format(path):
+    if path.endswith((".jsonl", ".jsonl.gz")) and _is_common_format(path, data):
         return read_jsonl(path, limit=data.max_samples, seed=seed)
     kinds = {".csv": "csv", ".parquet": "parquet", ".json": "json", ".jsonl": "json"}
     kind = kinds.get(Path(path.removesuffix(".gz")).suffix)
@@ -108,25 +121,27 @@ def read_hub(split: str, data: DataArguments, seed: int) -> list[Example]:
     return _to_examples(rows, data, str(data.dataset_name).rpartition("/")[2], seed)
 
 
-def _is_common_format(path: str) -> bool:
+def _is_common_format(path: str, data: DataArguments) -> bool:
+    """Whether the first row is in the form of [`read_jsonl`] and has no column that an argument names."""
     with (gzip.open if path.endswith(".gz") else open)(path, "rt", encoding="utf-8") as lines:
-        return '"options"' in next(lines, "")
+        try:
+            row = json.loads(next(lines, ""))
+        except json.JSONDecodeError:
+            return True  # `read_jsonl` says what is wrong, with the number of the line
+    named = [theirs for ours, theirs in data.columns().items() if theirs != ours]
+    return is_written_task(row) or ("options" in row and not any(name in row for name in named))
 
 
 def _to_examples(rows: Any, data: DataArguments, source: str, seed: int) -> list[Example]:
     if data.max_samples is not None and data.max_samples < len(rows):
         rows = rows.shuffle(seed=seed).select(range(data.max_samples))
-    columns = {
-        "text": data.text_column,
-        "label": data.label_column,
-        "text_pair": data.text_pair_column,
-        "question": data.question_column,
-        "options": data.options_column,
-    }
+    columns = data.columns()
+    if columns["label"] not in rows.column_names:  # texts to predict; `check` refuses to train on them
+        del columns["label"]
     return classification_examples(
         rows,
         data.class_names,
-        columns={ours: theirs for ours, theirs in columns.items() if theirs is not None},
+        columns=columns,
         question=data.question,
         hypothesis_template=data.hypothesis_template,
         source=source,
@@ -179,6 +194,8 @@ def check(data: DataArguments, args: TrainingArguments, splits: dict[str, list[E
     ):
         if asked and not splits[split]:
             raise ValueError(f"`{argument}` (or `dataset_name`) must give examples for what was asked; there are none.")
+    if args.do_train and all(example["label"] is None for example in splits["train"]):
+        raise ValueError(f"`label_column`: the training examples have no labels; it is {data.label_column!r}.")
     if not (args.do_train or args.do_eval or args.do_predict):
         raise ValueError("Nothing to do: pass `--do_train`, `--do_eval` or `--do_predict`.")
     if data.early_stopping_patience and not args.load_best_model_at_end:
@@ -196,9 +213,10 @@ def main(arguments: list[str] | None = None) -> dict[str, float]:
     if not args.do_train:  # the model as it is
         model_args.dtype, temperature = "float32", UniMCConfig.from_pretrained(name).softmax_temperature
     model, tokenizer = load_for_training(name, model_args.language, model_args.dtype, model_args.frozen)
-    trainer = make_trainer(
-        with_lora(model, model_args.lora_rank) if model_args.lora_rank else model,
-        args,
+    args.remove_unused_columns = False  # the collator reads columns that no `forward` has
+    trainer = UniMCTrainer(
+        model=with_lora(model, model_args.lora_rank) if model_args.lora_rank else model,
+        args=args,
         train_dataset=splits["train"] or None,
         eval_dataset=splits["validation"] or None,
         data_collator=make_collator(tokenizer, data.max_length, data.mlm, args.seed),
@@ -212,9 +230,7 @@ def main(arguments: list[str] | None = None) -> dict[str, float]:
         trainer.save_state()
     if model_args.lora_rank:
         trainer.model = trainer.model_wrapped = trainer.model.merge_and_unload()
-    # Figures are those of the saved model wherever it is loaded: in float32, without masked tokens.
-    trainer.model.float()
-    trainer.data_collator = make_collator(tokenizer, data.max_length)
+    trainer.model.float()  # figures are those of the saved model wherever it is loaded
     if args.do_train:
         trainer.save_model()
 

@@ -81,6 +81,7 @@ class SimilarityTeacher:
         """
         if not texts:
             return []
+        near, max_choices = min(near, len(phrases)), min(max_choices, len(phrases))
         phrase_rows, text_rows = self.embed(phrases), self.embed(texts)
         mean_text = text_rows.mean(0)
         examples = []

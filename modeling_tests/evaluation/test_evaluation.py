@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from tiny_models import tiny_model, tiny_tokenizer
 
-from unimc_hf import UniMCZeroShotPipeline
+from unimc_hf import DEFAULT_MODEL, UniMCZeroShotPipeline
 from unimc_hf.evaluation.calibration import score_data_sets
 from unimc_hf.evaluation.classifiers import (
     cosine_classifier,
@@ -18,6 +18,7 @@ from unimc_hf.evaluation.classifiers import (
 )
 from unimc_hf.evaluation.jsonl_examples import read_jsonl
 from unimc_hf.evaluation.metrics import calibration_error, evaluate, none_fits_auroc, option_metrics
+from unimc_hf.evaluation.short_names import short_names, unimc_names
 
 ROW = {"passage": "sky", "question": "what", "options": ["red", "blue"], "label": 1, "task": "topic", "source": "x"}
 EXAMPLES = [{"text": "sky", "text_pair": "", "question": "", "options": ["red", "blue"], "label": i} for i in (0, 1, 1)]
@@ -90,6 +91,12 @@ def test_a_label_that_is_no_option_raises_before_the_classifier_is_called(label:
 
 def test_an_integer_of_numpy_is_a_label() -> None:
     assert option_metrics([{**EXAMPLES[0], "label": np.int64(1)}], [[0.1, 0.9]])["accuracy"] == 1.0
+def test_names_are_short_and_differ() -> None:
+    assert short_names(["runs/a/model", Path("runs/b/model")]) == ["a/model", "b/model"]
+    assert short_names(["x/news", "y/mail"]) == ["news", "mail"] and short_names([]) == []
+    assert unimc_names([DEFAULT_MODEL, "me/small"]) == ["UniMC (inside the package)", "UniMC small"]
+    with pytest.raises(ValueError, match="`paths` repeats 'a/model'"):
+        short_names(["a/model", "b/model", "./a/model"])
 
 
 def test_reading(tmp_path: Path) -> None:

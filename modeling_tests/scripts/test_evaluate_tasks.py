@@ -1,10 +1,14 @@
-"""`examples/evaluate/evaluate_tasks.py`: ways of asking, shares of predicted classes, and a paired comparison."""
+"""`evaluate_tasks.py`: ways of asking, shares of predicted classes, and a paired comparison; `evaluate.py`: what is a
+data set and what it is called."""
 
 import json
+import runpy
+import sys
 from pathlib import Path
 
 import evaluate_tasks
 import pytest
+from places import EXAMPLES
 from tiny_models import tiny_model, tiny_tokenizer
 
 from unimc_hf import UniMCZeroShotPipeline
@@ -67,3 +71,23 @@ def test_figures_of_a_model(folder: Path) -> None:
     assert same == {"tasks": 2, "difference": 0.0, "interval": [0.0, 0.0]}
     better = {"by_task": {name: {"own": row["own"] + 0.1} for name, row in figures["by_task"].items()}}
     assert evaluate_tasks.compare(better, figures)["difference"] == pytest.approx(0.1, abs=1e-3)
+
+
+def test_every_source_is_a_data_set_and_no_two_things_share_a_name(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Files and models that are called alike in other folders have rows of their own in the table."""
+    classify = UniMCZeroShotPipeline(tiny_model("bert"), tiny_tokenizer(), device="cpu")
+    models, others = [tmp_path / name / "model" for name in "pq"], [tmp_path / name / "news.jsonl" for name in "pq"]
+    for model, other in zip(models, others):
+        classify.save_pretrained(model)
+        other.write_text(json.dumps({"passage": "sky", "options": ["red", "blue"], "label": 1}), encoding="utf-8")
+    words = [folder / "tasks.jsonl", *others, "--output", tmp_path / "figures.json"]
+    words += [word for model in models for word in ("--model", model)]
+    monkeypatch.setattr(sys, "argv", ["evaluate.py", *map(str, words)])
+    runpy.run_path(str(EXAMPLES / "evaluate" / "evaluate.py"), run_name="__main__")
+    figures = json.loads((tmp_path / "figures.json").read_text())["classifiers"]
+    assert list(figures) == ["UniMC p/model", "UniMC q/model", "majority class"]
+    rows = {name: row["rows"] for name, row in figures["UniMC p/model"]["data_sets"].items()}
+    root = tmp_path.name
+    assert rows == {f"{root}/a": 2, f"{root}/b": 3, "p/news": 1, "q/news": 1}

@@ -1,6 +1,7 @@
 """`few_shot.py` and `impossible_triangle.py`: sampling, every method, the guard against collapse, resuming."""
 
 import json
+import shutil
 import sys
 from collections import Counter
 from pathlib import Path
@@ -125,6 +126,17 @@ def test_a_collapsed_training_is_repeated_then_given_up(
     classifier, notes = contender.fit(data.take(pool, 2, 0), 3, 0)
     assert notes == {"collapses": 3} and rates == [4e-5, 2e-5, 1e-5]
     assert classifier(test) == contender.zero_shot(test)
+
+
+def test_models_and_files_that_are_called_alike_stay_apart(folders: tuple[str, str], tmp_path: Path) -> None:
+    models = [shutil.copytree(folders[0], tmp_path / name / "model") for name in "ab"]
+    files = [str(write(tmp_path / name / "news.jsonl", 20)) for name in "ab"]
+    arguments = few_shot.FewShotArguments(
+        tmp_path / "figures.json", model=list(map(str, models)), methods=["unimc"], shots=["0"], seeds=1
+    )
+    cells, _ = few_shot.run(arguments, methods.FewShotSettings(dtype="float32"), files)
+    names = [(cell["method"], cell["data_set"]) for cell in cells.content["cells"]]
+    assert sorted(names) == [(f"UniMC {m}/model", f"{d}/news") for m in "ab" for d in "ab"]
 
 
 def run(monkeypatch: pytest.MonkeyPatch, module: object, *words: object) -> None:

@@ -231,6 +231,40 @@ def test_push_to_hub(model_folder: str, files: tuple[str, str], tmp_path: Path) 
     assert pushed["model.safetensors"] == (tmp_path / "out" / "model.safetensors").read_bytes()
 
 
+def test_named_columns_count_and_written_tasks_are_read(tmp_path: Path) -> None:
+    pytest.importorskip("datasets")
+    path = tmp_path / "data.jsonl"
+    path.write_text(json.dumps({"body": "team won", "text": "x", "options": TOPICS, "label": 0}))
+    (example,) = run_unimc.read_examples(str(path), run_unimc.DataArguments(text_column="body"), 0)
+    assert (example["text"], example["options"], example["label"]) == ("team won", TOPICS, 0)
+    task = {"task": "a", "kind": "topic", "questions": ["what?"], "labels": {"sports": [], "music": []}}
+    path.write_text(json.dumps({**task, "texts": {"sports": ["team won"]}}))
+    (example,) = run_unimc.read_examples(str(path), run_unimc.DataArguments(), 0)
+    assert (example["text"], example["options"], example["source"]) == ("team won", ["sports", "music"], "a")
+
+
+def test_texts_without_labels_are_predicted_and_not_trained_on(model_folder: str, tmp_path: Path) -> None:
+    pytest.importorskip("datasets")
+    path = tmp_path / "new.csv"
+    path.write_text("review\ngood film\nbad play\n")
+    run_unimc.main(arguments(model_folder, tmp_path, "--test_files", str(path), "--do_predict"))
+    lines = [json.loads(line) for line in (tmp_path / "predictions.jsonl").read_text().splitlines()]
+    assert [line["text"] for line in lines] == ["good film", "bad play"]
+    with pytest.raises(ValueError, match="`label_column`: the training examples have no labels"):
+        run_unimc.main(arguments(model_folder, tmp_path, "--train_files", str(path), "--do_train"))
+
+
+def test_checkpoints_are_chosen_on_texts_without_masks(
+    model_folder: str, files: tuple[str, str], tmp_path: Path
+) -> None:
+    more = ["--train_files", files[1], "--validation_files", files[1], "--do_train", "--do_eval", "--mlm"]
+    still = ["--learning_rate", "0", "--max_steps", "1", "--eval_strategy", "steps", "--eval_steps", "1"]
+    figures = run_unimc.main(arguments(model_folder, tmp_path, *more, *still, "--save_strategy", "no"))
+    log = json.loads((tmp_path / "trainer_state.json").read_text())["log_history"]
+    (while_training,) = [entry["eval_loss"] for entry in log if "eval_loss" in entry]
+    assert while_training == pytest.approx(figures["eval_loss"], abs=1e-5)
+
+
 @pytest.mark.parametrize(
     ("more", "message"),
     [

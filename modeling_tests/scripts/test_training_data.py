@@ -9,11 +9,13 @@ from pathlib import Path
 import ablate
 import multiple_choice_data as data
 import pytest
+import torch
 import wordings
 import wordings_chinese
 from derived_rows import derive, idiom_rows, keyword_rows, pronoun_rows
 from places import EXAMPLES
 from rewording import CHINESE, Rewording, _polarity, _shorten
+from similarity_targets import SimilarityTeacher
 from text_overlap import without_texts_of
 from tiny_models import tiny_tokenizer
 
@@ -336,3 +338,15 @@ def test_similarity_reads_long_texts_and_offers_terms_of_titles(monkeypatch: pyt
     assert kept == [title, abstract]
     assert drawn["texts"] == [abstract["text"][:240]]
     assert set(drawn["phrases"]) == {"工学", "法学", "短语", "神经网络", "桥梁监测"}
+
+
+def test_a_few_phrases_are_enough_for_soft_targets(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = torch.eye(8)
+    monkeypatch.setattr(SimilarityTeacher, "__init__", lambda self: None)
+    monkeypatch.setattr(SimilarityTeacher, "embed", lambda self, texts: rows[[len(text) for text in texts]])
+    teacher = SimilarityTeacher()
+    teacher.temperature, teacher.centred = 0.05, False
+    phrases = ["a", "bb", "ccc", "dddd"]
+    examples = teacher.unlabelled_examples(["xx"] * 20, phrases, [""], max_choices=30, rng=random.Random(0))
+    assert {len(example["options"]) for example in examples} <= {2, 3, 4}
+    assert all(set(example["options"]) <= set(phrases) for example in examples)

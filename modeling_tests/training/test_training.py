@@ -273,6 +273,16 @@ def test_training_on_a_cpu_keeps_freed_memory(tmp_path: Path, monkeypatch: pytes
     assert calls == [True]
 
 
+def test_only_training_masks_and_widens(tmp_path: Path) -> None:
+    collator = DataCollatorForUniMC(tiny_tokenizer(), distractor_options=["car", "dog"], distractor_probability=1.0)
+    trainer = UniMCTrainer(make_model(), arguments(tmp_path), collator, EXAMPLES, EXAMPLES)
+    plain = DataCollatorForUniMC(tiny_tokenizer(), mlm=False)(EXAMPLES)
+    for loader in (trainer.get_eval_dataloader(), trainer.get_test_dataloader(EXAMPLES)):
+        (batch,) = loader
+        assert batch.keys() == plain.keys() and all(torch.equal(batch[name], plain[name]) for name in plain)
+    assert all("mlm_target_ids" in batch for batch in trainer.get_train_dataloader())
+
+
 def test_batches_stay_under_the_token_budget() -> None:
     rng = random.Random(0)
     lengths = [rng.randint(5, 120) for _ in range(1000)] + [900]

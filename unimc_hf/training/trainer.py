@@ -11,6 +11,8 @@ process, on many, or with accumulated batches is the same run, and a broken one 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -18,6 +20,7 @@ from torch.utils.data import DataLoader
 from transformers import Trainer, TrainerCallback, TrainingArguments
 
 from .checkpoints import last_complete_checkpoint
+from .data_collator import DataCollatorForUniMC
 from .freed_memory import keep_freed_memory
 from .master_weights import MasterWeightAdamW
 from .token_batch_sampler import TokenBudgetBatchSampler
@@ -31,6 +34,9 @@ def check_training_arguments(args: TrainingArguments) -> None:
 
 class UniMCTrainer(Trainer):
     """
+    `Trainer` whose losses are means over all that an optimizer step saw, and which evaluates and predicts on examples
+    as they are: what a [`DataCollatorForUniMC`] masks or adds is for training.
+
     Args:
         lengths (`Sequence[int]`, *optional*): estimated tokens of every training example. With it batches are
             filled up to `tokens_per_batch` tokens instead of `per_device_train_batch_size` examples.
@@ -85,6 +91,25 @@ class UniMCTrainer(Trainer):
             pin_memory=self.args.dataloader_pin_memory,
         )
         return self.accelerator.prepare(loader)
+
+    def get_eval_dataloader(self, eval_dataset: Any = None) -> DataLoader:
+        with self._plain_collator():
+            return super().get_eval_dataloader(eval_dataset)
+
+    def get_test_dataloader(self, test_dataset: Any) -> DataLoader:
+        with self._plain_collator():
+            return super().get_test_dataloader(test_dataset)
+
+    @contextmanager
+    def _plain_collator(self) -> Iterator[None]:
+        """Trainer has one collator for all; here it gives examples as they are, without masks and distractors."""
+        collator = self.data_collator
+        if isinstance(collator, DataCollatorForUniMC):
+            self.data_collator = replace(collator, mlm=False, distractor_probability=0.0)
+        try:
+            yield
+        finally:
+            self.data_collator = collator
 
     def get_batch_samples(self, epoch_iterator: Iterator, num_batches: int, device: torch.device) -> tuple[list, Any]:
         """The batches of one optimizer step, and what all processes' batches of it are means over."""
