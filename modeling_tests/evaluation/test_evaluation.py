@@ -91,6 +91,8 @@ def test_a_label_that_is_no_option_raises_before_the_classifier_is_called(label:
 
 def test_an_integer_of_numpy_is_a_label() -> None:
     assert option_metrics([{**EXAMPLES[0], "label": np.int64(1)}], [[0.1, 0.9]])["accuracy"] == 1.0
+
+
 def test_names_are_short_and_differ() -> None:
     assert short_names(["runs/a/model", Path("runs/b/model")]) == ["a/model", "b/model"]
     assert short_names(["x/news", "y/mail"]) == ["news", "mail"] and short_names([]) == []
