@@ -128,6 +128,8 @@ def _is_common_format(path: str, data: DataArguments) -> bool:
             row = json.loads(next(lines, ""))
         except json.JSONDecodeError:
             return True  # `read_jsonl` says what is wrong, with the number of the line
+    if not isinstance(row, dict):
+        return True  # the same
     named = [theirs for ours, theirs in data.columns().items() if theirs != ours]
     return is_written_task(row) or ("options" in row and not any(name in row for name in named))
 
