@@ -138,7 +138,9 @@ def _lay_out_menu(options: list[list[int]], cls_id: int, mask_id: int, sep_id: i
 
 def _limits(head: int, longest: int, max_length: int | None, model_max_length: int) -> tuple[int, int]:
     """The most tokens of an example whose options take `head` tokens, and how many may follow these."""
+    if max_length is not None:  # beyond the model's positions the last tokens share one, as in the reference
+        return max_length, max_length - head
     usual = min(DEFAULT_MAX_LENGTH, model_max_length)
-    limit = usual + max(0, head - 2 - usual // 2) if max_length is None else max_length
+    limit = usual + max(0, head - 2 - usual // 2)
     # Positions restart at every option, so only the longest one takes positions from the text.
     return limit, min(limit - head, model_max_length - 2 - (1 + longest))

@@ -61,11 +61,10 @@ def check_hypothesis_template(template: Any) -> str:
     return template
 
 
-def check_number(name: str, value: Any, least: int, most: float = math.inf, kind: type = Integral) -> None:
+def check_number(name: str, value: Any, least: int, most: float = math.inf, kind: Any = Integral) -> None:
     """Raise unless `value` is a number from `least` to `most`, a whole one if not said otherwise."""
     if isinstance(value, bool) or not isinstance(value, kind):
-        expected = "an integer" if kind is Integral else "a number"
-        raise TypeError(f"`{name}` must be {expected}, got {type(value).__name__}.")
+        raise TypeError(f"`{name}` must be {'a number' if kind is Real else 'an integer'}, got {type(value).__name__}.")
     if not least <= value <= most:
         expected = f"at least {least}" if most == math.inf else f"between {least} and {most}"
         raise ValueError(f"`{name}` must be {expected}, got {value}.")
@@ -76,8 +75,7 @@ def check_settings(arguments: Mapping[str, Any]) -> None:
     for name, kind in (("multi_label", bool), ("calibrated", bool), ("progress_bar", bool | None)):
         if not isinstance(arguments.get(name, False), kind):
             raise TypeError(f"`{name}` must be True or False, got {arguments[name]!r}.")
-    whole = (("batch_size", 1), ("top_k", 1), ("max_length", 1), ("stride", 0))
-    for name, *limits in (*whole, ("threshold", 0, 1, Real)):
+    for name, *limits in (("batch_size", 1), ("top_k", 1), ("max_length", 1), ("stride", 0), ("threshold", 0, 1, Real)):
         if arguments.get(name) is not None:
             check_number(name, arguments[name], *limits)
 

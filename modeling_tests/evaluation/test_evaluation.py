@@ -9,7 +9,7 @@ import pytest
 from tiny_models import tiny_model, tiny_tokenizer
 
 from unimc_hf import DEFAULT_MODEL, UniMCZeroShotPipeline
-from unimc_hf.evaluation.calibration import score_data_sets
+from unimc_hf.evaluation.calibration import calibrate
 from unimc_hf.evaluation.classifiers import (
     cosine_classifier,
     majority_classifier,
@@ -86,7 +86,7 @@ def test_a_label_that_is_no_option_raises_before_the_classifier_is_called(label:
     with pytest.raises((TypeError, ValueError), match=r"`label`.* 1"):
         option_metrics(wrong, [[0.5, 0.5]] * 2)
     with pytest.raises((TypeError, ValueError), match=r"`label`.* 1"):
-        score_data_sets(classify, {"x": wrong})
+        calibrate(classify, {"x": wrong})
 
 
 def test_an_integer_of_numpy_is_a_label() -> None:

@@ -57,13 +57,7 @@ ScoredDataSets = dict[str, list[ScoredExample]]
 
 
 def score_data_sets(pipeline: Any, data_sets: Mapping[str, Sequence[Example]], **arguments: Any) -> ScoredDataSets:
-    """Score examples without calibration; data sets without examples are left out. Arguments as in [`calibrate`].
-
-    Raises:
-        TypeError, ValueError: as [`check_labels`], before anything is scored.
-    """
-    for examples in data_sets.values():
-        check_labels(examples)
+    """Score examples without calibration; data sets without examples are left out. Arguments as in [`calibrate`]."""
     scored: ScoredDataSets = {}
     for name, examples in data_sets.items():
         if not examples:
@@ -125,14 +119,19 @@ def fit_calibration(scored: ScoredDataSets) -> Calibration:
 
 def calibrate(pipeline: Any, data_sets: Mapping[str, Sequence[Example]], **arguments: Any) -> Calibration:
     """
-    Fit a calibration of a model; see [`fit_calibration`] for how, and with [`score_data_sets`] for what it raises.
+    Fit a calibration of a model; see [`fit_calibration`] for how, and for what it raises.
 
     Args:
         pipeline ([`UniMCZeroShotPipeline`]): the model. What its config says already is not applied, and the config
             is left as it is; see [`Calibration.write_to`].
         data_sets: name -> examples with `options` and an integer `label`, e.g. of [`read_jsonl`].
         **arguments: those of the pipeline's calls, e.g. `batch_size`.
+
+    Raises:
+        TypeError, ValueError: also as [`check_labels`], before anything is scored.
     """
+    for examples in data_sets.values():
+        check_labels(examples)
     return fit_calibration(score_data_sets(pipeline, data_sets, **arguments))
 
 
