@@ -138,8 +138,7 @@ class UniMCZeroShotPipeline(Pipeline):
                 records; the order of the labels is the same either way.
             threshold (`float`, *optional*): drop labels that score lower: no label means that none fits.
             top_k (`int`, *optional*): keep the best k labels.
-            batch_size (`int`, *optional*): most texts in one forward pass, and read ahead of a stream. By default
-                batches are filled by tokens, and 512 texts are read ahead.
+            batch_size (`int`, *optional*): most texts in one forward pass. By default batches are filled by tokens.
             progress_bar (`bool`, *optional*): whether to show how far a list, a dataset or a stream is. By default
                 only on a terminal, once the work on a list or a dataset has taken five seconds.
             max_length (`int`, *optional*): most tokens of text, options and question together; see
@@ -183,8 +182,7 @@ class UniMCZeroShotPipeline(Pipeline):
         requests = self._requests(stream, size, is_one, **arguments)
         if texts is not None:
             requests = iter(list(requests))  # every one is made, and so checked, before the first text is encoded
-        window_size = WINDOW if size is not None or batch_size is None else batch_size
-        results = self._run(requests, window_size, batch_size, encoding, {**self._postprocess_params, **postprocess})
+        results = self._run(requests, batch_size, encoding, {**self._postprocess_params, **postprocess})
         if is_one:
             return next(results)
         results = _with_progress(results, size, progress_bar)
@@ -199,10 +197,8 @@ class UniMCZeroShotPipeline(Pipeline):
             raise ValueError("`inputs` is an empty text: there is nothing to classify.")
         return builder.build(inputs)
 
-    def _run(
-        self, requests: Iterator[Any], window_size: int, batch_size: int | None, encoding: dict, answering: dict
-    ) -> Iterator[dict]:
-        for window in _windows(requests, window_size):
+    def _run(self, requests: Iterator[Any], batch_size: int | None, encoding: dict, answering: dict) -> Iterator[dict]:
+        for window in _windows(requests):
             features = self.preprocess(window, **encoding)
             owners = features.pop("owners")
             logits: list[Any] = [None] * len(owners)
@@ -327,13 +323,13 @@ def scores_in_order(result: dict[str, Any], options: Sequence[str]) -> list[floa
     return [score[option] for option in options]
 
 
-def _windows(requests: Iterator[ClassificationRequest], size: int) -> Iterator[list[ClassificationRequest]]:
-    """Requests to encode and sort together, `size` or, of long menus, fewer, so that memory is bounded."""
+def _windows(requests: Iterator[ClassificationRequest]) -> Iterator[list[ClassificationRequest]]:
+    """Requests to encode and sort together; long menus make a window shorter, so that its memory is bounded."""
     window, options = [], 0
     for request in requests:
         window.append(request)
         options += len(request.options)
-        if len(window) == size or options >= OPTIONS_PER_WINDOW:
+        if len(window) == WINDOW or options >= OPTIONS_PER_WINDOW:
             yield window
             window, options = [], 0
     if window:
