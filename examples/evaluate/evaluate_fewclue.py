@@ -106,7 +106,7 @@ def fine_tune(
             ),
             train_dataset=list(train),
             eval_dataset=list(develop),
-            data_collator=DataCollatorForUniMC(tokenizer, max_length=None, mlm=False, seed=arguments.seed),
+            data_collator=DataCollatorForUniMC(tokenizer, mlm=False, seed=arguments.seed),
             compute_metrics=scores_by_source([row["source"] for row in develop]),
             lengths=token_lengths(train, tokenizer),
             tokens_per_batch=2048,

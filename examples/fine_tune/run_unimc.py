@@ -127,9 +127,9 @@ def _is_common_format(path: str, data: DataArguments) -> bool:
         try:
             row = json.loads(next(lines, ""))
         except json.JSONDecodeError:
-            return True  # `read_jsonl` says what is wrong, with the number of the line
+            row = None
     if not isinstance(row, dict):
-        return True  # the same
+        return True  # `read_jsonl` says what is wrong, with the number of the line
     named = [theirs for ours, theirs in data.columns().items() if theirs != ours]
     return is_written_task(row) or ("options" in row and not any(name in row for name in named))
 

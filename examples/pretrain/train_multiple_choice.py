@@ -77,9 +77,7 @@ def main() -> None:
     develop = held_out(arguments.data, config, arguments.develop)
     print(f"{len(train)} training examples, {len(develop)} development examples of tasks that are not trained on")
 
-    collator = DataCollatorForUniMC(
-        tokenizer, max_length=None, mlm=config["mlm"], pad_to_multiple_of=ROUND_TO, seed=config["seed"]
-    )
+    collator = DataCollatorForUniMC(tokenizer, mlm=config["mlm"], pad_to_multiple_of=ROUND_TO, seed=config["seed"])
     trainer = UniMCTrainer(
         model=model,
         args=TrainingArguments(
