@@ -124,6 +124,13 @@ class TokenCount:
         self.real += int(kwargs["attention_mask"].sum())
 
 
+def matrix_parameters(model: torch.nn.Module) -> int:
+    """Weights of the encoder's linear layers, each of which costs a token one product."""
+    return sum(
+        p.numel() for n, p in model.named_parameters() if p.dim() == 2 and "encoder" in n and "embedding" not in n
+    )
+
+
 def reset_peak_memory() -> None:
     Path("/proc/self/clear_refs").write_text("5")  # Linux: forget the peak so far
 
@@ -140,10 +147,7 @@ def main() -> None:
     builder, _, precision = name.rpartition(" ")
     model, classify = BUILDERS[builder](size, getattr(torch, precision), device)
     tokens = TokenCount(model)
-    matrices = sum(
-        p.numel() for n, p in model.named_parameters() if p.dim() == 2 and "encoder" in n and "embedding" not in n
-    )
-    print(json.dumps({"ready": name, "matrix_parameters": matrices}), flush=True)
+    print(json.dumps({"ready": name, "matrix_parameters": matrix_parameters(model)}), flush=True)
     for line in sys.stdin:
         request = json.loads(line)
         tokens.padded = tokens.real = 0
