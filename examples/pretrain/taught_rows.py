@@ -38,7 +38,7 @@ from unimc_hf.evaluation.written_tasks import WrittenTask, read_written_tasks
 
 TEXTS_OF_A_LABEL = 12  # of which one is drawn
 AT_RANDOM = 0.25  # of a menu's texts
-JOINED_SIZES = (16, 64)  # of menus of labels of many tasks
+JOINED_SIZES = (5, 48)  # of menus of labels of many tasks
 TOO_CLOSE = 0.8  # cosine of two labels of a joined menu that would mean the same
 MENU_WORDING = {"cut_menu": 0.3, "own_names": 0.45, "described": 0.08, "label_template": 0.08}
 NUM_ITERATIONS = 30  # of batch calibration; more change nothing
@@ -135,7 +135,7 @@ def make_menus(
     ]
     if joined:
         phrases = phrases_of(tasks)
-        phrases = rng.sample(phrases, min(len(phrases), 4000))
+        phrases = rng.sample(phrases, min(len(phrases), 12000))
         menus += [(menu, ()) for menu in joined_menus(phrases, embedder.embed(phrases), joined, rng)]
     return menus
 
