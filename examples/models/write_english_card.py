@@ -5,7 +5,7 @@
 Write the card of the packaged model from the committed figures, the recipe and the table of sources.
 
     cd examples/models/english
-    python ../write_english_card.py evaluation_english.json train_english_seventh.json \
+    python ../write_english_card.py evaluation_english.json train_english_eighth.json \
         --tasks tasks_evaluation.json --training training_english.json \
         --calibration calibration_english.json --sources SOURCES.md
 
@@ -112,7 +112,7 @@ The backbone is Apache-2.0, the weights here are Apache-2.0.
   against dialects and groups; do not let the model decide about people.
 """
 
-TAUGHT = """The last two also learn from soft targets, the last one from {rows:,}: what `{embedder}`
+TAUGHT = """The last four also learn from soft targets, the last one from {rows:,}: what `{embedder}`
 (Apache-2.0) and {model} together think of texts and menus of the training tasks, batch-calibrated
 (`examples/pretrain/taught_rows.py`).
 """
