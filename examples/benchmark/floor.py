@@ -8,13 +8,13 @@ Where a classifier's time goes, and how fast this machine could be at most: what
     python examples/benchmark/floor.py --output examples/benchmark/results/floor.json
 
 About three minutes on two cores. Milliseconds a text, at equal backbone size and random weights as in `speed.py`:
-"measured" without the profiler, then the operators' own times under `torch.profiler`, by group; "Python" is the rest:
-tokenizing, batching and the calls around the operators. Two floors: "matrix" is what the linear layers of the unpadded
-tokens need at the rate of this machine's largest product of a layer, "memory" what reading and writing the activations
-of unfused operators needs at the rate of a copy. "At most" is measured over matrix: how many times as fast a program
-could be whose every other operator, the tokenizer and Python cost nothing. Our last layer computes the options' rows
-only, so its linear layers may need less than the floor. Contenders are measured one after the other: read the parts of
-a row, and take ratios between contenders from `speed.py`, which interleaves them.
+"measured" without the profiler, then the operators' own times under `torch.profiler`, by group ("moved" also has views
+and allocations); "Python" is the rest: tokenizing, batching and the calls around the operators. Two floors: "matrix" is
+what the linear layers of the unpadded tokens need at the rate of this machine's largest product of a layer, "memory"
+what reading and writing the activations of unfused operators needs at the rate of a copy. "At most" is measured over
+matrix: how many times as fast a program could be whose every other operator, the tokenizer and Python cost nothing. Our
+last layer computes the options' rows only, so its linear layers may need less than the floor. Contenders are measured
+one after the other: read the parts of a row, and take ratios between them from `speed.py`, which interleaves them.
 """
 
 from __future__ import annotations
@@ -28,13 +28,14 @@ from typing import Any
 
 import torch
 from contenders import BUILDERS, OURS, PRECISIONS, SIZES, TokenCount, matrix_parameters
-from speed import LATENCY_LABELS, gemm_rate
+from speed import LATENCY_LABELS, best_seconds, gemm_rate
 from torch.profiler import ProfilerActivity, profile
 from workload import make_labels, make_texts
 
 from unimc_hf.command_line.table import format_table
 
 SIZE = "minilm"
+ALONE = 20  # texts that are asked one at a time
 # Of an operator's name, the first part that fits.
 GROUPS = {
     "linear": ("addmm", "mkldnn_linear", "linear_pointwise", "aten::mm", "aten::linear"),
@@ -53,12 +54,8 @@ def group_of(operator: str) -> str:
 def copy_rate(dtype: torch.dtype) -> float:
     """Bytes read and written a second by a copy of the largest activation of 4,096 tokens, the best of ten."""
     source = torch.zeros(4096, SIZES[SIZE]["intermediate_size"], dtype=dtype)
-    target, times = torch.empty_like(source), []
-    for _ in range(12):
-        start = time.perf_counter()
-        target.copy_(source)
-        times.append(time.perf_counter() - start)
-    return 2 * source.numel() * source.element_size() / min(times[2:])
+    target = torch.empty_like(source)
+    return 2 * source.nbytes / best_seconds(lambda: target.copy_(source))
 
 
 def activation_bytes(dtype: torch.dtype) -> int:
@@ -80,14 +77,12 @@ def operator_seconds(call: Any) -> dict[str, float]:
     return seconds
 
 
-def cell(classify: Any, tokens: TokenCount, texts: list[str], labels: list[str], rounds: int) -> dict[str, Any]:
-    """Medians of a round's milliseconds a text; one text is asked alone many times."""
-    alone = len(texts) == 1
-    calls = make_texts(20) if alone else [texts]
+def cell(classify: Any, tokens: TokenCount, calls: list[list[str]], labels: list[str], rounds: int) -> dict[str, Any]:
+    """Milliseconds a text: the median round of `calls`, each with its texts, and the operators of one round."""
 
     def call() -> None:
-        for asked in calls:
-            classify([asked] if alone else asked, labels)
+        for texts in calls:
+            classify(texts, labels)
 
     call()  # the warm-up
     tokens.real = 0
@@ -96,16 +91,12 @@ def cell(classify: Any, tokens: TokenCount, texts: list[str], labels: list[str],
         start = time.perf_counter()
         call()
         times.append(time.perf_counter() - start)
-    real, count = tokens.real / rounds, len(calls) if alone else len(texts)
-    measured = statistics.median(times)
+    count, real, measured = sum(map(len, calls)), tokens.real / rounds, statistics.median(times)
     operators = operator_seconds(call)
-    shares = {name: round(1000 * seconds / count, 3) for name, seconds in operators.items()}
-    rest = 1000 * max(0.0, measured - sum(operators.values())) / count
+    operators["Python"] = max(0.0, measured - sum(operators.values()))
     return {
         "tokens": round(real / count, 1),
-        "measured": round(1000 * measured / count, 3),
-        **shares,
-        "Python": round(rest, 3),
+        **{name: round(1000 * seconds / count, 3) for name, seconds in {"measured": measured, **operators}.items()},
     }
 
 
@@ -120,10 +111,10 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
             model, classify = BUILDERS[name](SIZE, dtype, "cpu")
             tokens = TokenCount(model)
             flops = 2 * matrix_parameters(model)
-            asked = {f"{n} labels": (make_texts(arguments.texts), make_labels(n)) for n in arguments.labels}
-            asked["one text"] = (make_texts(1), make_labels(LATENCY_LABELS))
-            for title, (texts, labels) in asked.items():
-                row = cell(classify, tokens, texts, labels, arguments.rounds)
+            asked = {f"{n} labels": ([make_texts(arguments.texts)], make_labels(n)) for n in arguments.labels}
+            asked["one text"] = ([[text] for text in make_texts(ALONE)], make_labels(LATENCY_LABELS))
+            for title, (calls, labels) in asked.items():
+                row = cell(classify, tokens, calls, labels, arguments.rounds)
                 matrix = 1000 * row["tokens"] * flops / rates["matrix"]
                 memory = 1000 * row["tokens"] * activation_bytes(dtype) / rates["copy"]
                 row |= {"matrix floor": round(matrix, 3), "memory floor": round(memory, 3)}

@@ -21,6 +21,7 @@ import argparse
 import json
 import statistics
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -34,18 +35,23 @@ from unimc_hf.command_line.table import format_table
 LATENCY_LABELS = 14
 
 
+def best_seconds(call: Callable[[], Any], device: str = "cpu") -> float:
+    """Of ten calls, after two that warm up."""
+    times = []
+    for _ in range(12):
+        start = time.perf_counter()
+        call()
+        if device != "cpu":
+            torch.cuda.synchronize()
+        times.append(time.perf_counter() - start)
+    return min(times[2:])
+
+
 def gemm_rate(dtype: torch.dtype, size: str, device: str) -> float:
     """FLOPs a second of this machine for the largest product of a layer, the best of ten."""
     rows, inner, outer = 4096, SIZES[size]["hidden_size"], SIZES[size]["intermediate_size"]
     left, right = (torch.randn(n, inner, dtype=dtype, device=device) for n in (rows, outer))
-    times = []
-    for _ in range(12):
-        start = time.perf_counter()
-        torch.nn.functional.linear(left, right)
-        if device != "cpu":
-            torch.cuda.synchronize()
-        times.append(time.perf_counter() - start)
-    return 2 * rows * inner * outer / min(times[2:])
+    return 2 * rows * inner * outer / best_seconds(lambda: torch.nn.functional.linear(left, right), device)
 
 
 def throughput(

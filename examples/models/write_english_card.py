@@ -112,7 +112,7 @@ The backbone is Apache-2.0, the weights here are Apache-2.0.
   against dialects and groups; do not let the model decide about people.
 """
 
-TAUGHT = """The last four also learn from soft targets, the last one from {rows:,}: what `{embedder}`
+TAUGHT = """The latest also learn from soft targets, the last one from {rows:,}: what `{embedder}`
 (Apache-2.0) and {model} together think of texts and menus of the training tasks, batch-calibrated
 (`examples/pretrain/taught_rows.py`).
 """
