@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from transformers.utils import logging
+
+logger = logging.get_logger(__name__)
+
 DEFAULT_MAX_LENGTH = 512
 
 # The parts of an example in the order of its tokens: options, question, text and second text; `""` is none.
@@ -95,7 +99,10 @@ def lay_out(
     features: dict[str, list] = {name: [] for name in names}
     sep_id = special[2]
     menus = {menu for menu, *_ in examples}
-    heads = {menu: _lay_out_menu([ids[option] for option in menu], *special) for menu in menus}
+    heads = {}
+    for menu in menus:
+        _warn_of_lost(menu, ids)
+        heads[menu] = _lay_out_menu([ids[option] for option in menu], *special)
     for row, (menu, question, text, text_pair) in enumerate(examples):
         head, option_ids, option_positions = heads[menu]
         limit, room = _limits(len(head), max(len(ids[option]) for option in menu), max_length, model_max_length)
@@ -124,6 +131,17 @@ def lay_out(
         features["option_positions"].append(option_positions)
         features["num_truncated_tokens"].append(truncated)
     return features
+
+
+def _warn_of_lost(menu: tuple[str, ...], ids: dict[str, list[int]]) -> None:
+    """Say which options the vocabulary does not tell apart, since their scores will be equal, or drops."""
+    seen: dict[tuple[int, ...], str] = {}
+    for option in menu:
+        other = seen.setdefault(tuple(ids[option]), option)
+        if other is not option:
+            logger.warning_once(f"Options {other!r} and {option!r} are the same tokens, so their scores are equal.")
+        elif not ids[option]:
+            logger.warning_once(f"Option {option!r} has no token in this vocabulary, so its score means nothing.")
 
 
 def _lay_out_menu(options: list[list[int]], cls_id: int, mask_id: int, sep_id: int) -> tuple[list[int], ...]:

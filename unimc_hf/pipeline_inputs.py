@@ -128,8 +128,11 @@ class RequestBuilder:
                 raise ValueError(f"`{name}` has {len(values)} entries for {size} texts.")
 
     def build(self, inputs: Iterable[Any]) -> Iterator[ClassificationRequest]:
-        """One request per input, lazily."""
-        return (self._request(item, index) for index, item in enumerate(inputs))
+        """One request per input, lazily; raises at the end of a stream that has fewer than what is one per text."""
+        index = -1
+        for index, item in enumerate(inputs):
+            yield self._request(item, index)
+        self.check_size(index + 1, is_one=False)
 
     def _request(self, item: Any, index: int) -> ClassificationRequest:
         given: dict[Any, Any] = {**self.shared, "text": item}
@@ -139,6 +142,8 @@ class RequestBuilder:
             given[name] = entries[index]
         if isinstance(item, Mapping):
             own = {REFERENCE_KEYS.get(key, key): value for key, value in item.items()}
+            if len(own) < len(item):
+                raise ValueError(f"`inputs` holds a dict that says one thing by two keys; its keys are {sorted(item)}.")
             if "text" not in own:
                 keys = sorted(map(str, item))
                 raise ValueError(f"`inputs` holds a dict without a 'text' (or 'texta'); its keys are {keys}.")

@@ -242,6 +242,7 @@ def test_arguments_can_be_set_once(classify: UniMCZeroShotPipeline) -> None:
         (b"", {"candidate_labels": LABELS}, TypeError, "`inputs` must be a string or a list of strings, got bytes"),
         ({"text": "sky", "candidate_labels": []}, {"candidate_labels": LABELS}, ValueError, "is empty"),
         ({"text": "sky", "task_type": ["x"], "choice": [1]}, {}, TypeError, "`candidate_labels` must be a string"),
+        ({"text": "sky", "choice": ["a", "b"], "options": ["c", "d"]}, {}, ValueError, "one thing by two keys"),
     ],
 )
 def test_wrong_arguments_raise_and_name_themselves(
@@ -249,6 +250,12 @@ def test_wrong_arguments_raise_and_name_themselves(
 ) -> None:
     with pytest.raises(error, match=message):
         classify(inputs, **arguments)
+
+
+def test_a_stream_with_fewer_texts_than_questions_raises_at_its_end(classify: UniMCZeroShotPipeline) -> None:
+    answers = classify((text for text in ["sky"]), candidate_labels=LABELS, question=["what", "who"])
+    with pytest.raises(ValueError, match="`question` has 2 entries for 1 texts"):
+        list(answers)
 
 
 def test_nothing_is_computed_before_every_input_was_checked(

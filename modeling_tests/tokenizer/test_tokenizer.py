@@ -187,6 +187,17 @@ def test_wrong_input_raises(tokenizer: UniMCTokenizer, arguments: dict, error: t
         tokenizer(**{"text": "sky", **arguments})
 
 
+def test_options_that_the_vocabulary_does_not_tell_apart_or_drops_are_told(
+    tokenizer: UniMCTokenizer, caplog: pytest.LogCaptureFixture
+) -> None:
+    for options in (["red", "blue"], ["\U0001f600", "\U0001f621"], ["red", "\u200b"]):
+        caplog.clear()
+        tokenizer("sky", options=options)
+        warning = caplog.text
+        assert ("the same tokens" in warning) == (options[0] == "\U0001f600"), warning
+        assert ("no token in this vocabulary" in warning) == (options[1] == "\u200b"), warning
+
+
 def test_without_options_it_is_the_plain_tokenizer(tokenizer: UniMCTokenizer) -> None:
     assert tokenizer("sky red", "rain")["token_type_ids"] == [0, 0, 0, 0, 1, 1]
     assert tokenizer(["sky", "the dog"], padding=True, return_tensors="pt")["input_ids"].shape == (2, 4)
