@@ -107,7 +107,9 @@ def read_examples(path: str, data: DataArguments, seed: int) -> list[Example]:
         raise ValueError(f"`{path}`: a file must be .jsonl, .json, .csv or .parquet, gzipped or not.")
     from datasets import load_dataset  # not at the top: files of the common format need no `datasets`
 
-    rows = load_dataset(kind, data_files=path, split="train")
+    # pandas would read "NA", "null" and "None" as missing: texts and labels may be called so.
+    reading = {"keep_default_na": False, "na_values": [""]} if kind == "csv" else {}
+    rows = load_dataset(kind, data_files=path, split="train", **reading)
     return _to_examples(rows, data, Path(path).name.partition(".")[0], seed)
 
 
@@ -187,7 +189,7 @@ def parse(arguments: list[str] | None) -> tuple[ModelArguments, DataArguments, T
 
 
 def check(data: DataArguments, args: TrainingArguments, splits: dict[str, list[Example]]) -> None:
-    """Raise a `ValueError` for data that are missing for what was asked, before a model is loaded."""
+    """Raise a `ValueError` for data or labels that are missing for what was asked, before a model is loaded."""
     evaluates = args.do_eval or args.eval_strategy != "no"
     for asked, split, argument in (
         (args.do_train, "train", "train_files"),
@@ -198,6 +200,14 @@ def check(data: DataArguments, args: TrainingArguments, splits: dict[str, list[E
             raise ValueError(f"`{argument}` (or `dataset_name`) must give examples for what was asked; there are none.")
     if args.do_train and all(example["label"] is None for example in splits["train"]):
         raise ValueError(f"`label_column`: the training examples have no labels; it is {data.label_column!r}.")
+    unlabelled = [example["source"] for example in splits["train"] if example["label"] in (None, -1)]
+    if args.do_train and unlabelled:
+        source = unlabelled[0]
+        size = sum(example["source"] == source for example in splits["train"])
+        raise ValueError(
+            f"`train_files`: {unlabelled.count(source)} of the {size} training rows of {source!r} have no label: leave "
+            "them out."
+        )
     if not (args.do_train or args.do_eval or args.do_predict):
         raise ValueError("Nothing to do: pass `--do_train`, `--do_eval` or `--do_predict`.")
     if data.early_stopping_patience and not args.load_best_model_at_end:

@@ -13,6 +13,7 @@ from unimc_hf import UniMCConfig, UniMCZeroShotPipeline
 from unimc_hf.evaluation.calibration import Calibration, ScoredExample, calibrate, fit_calibration, score_data_sets
 
 LABELS = ["red", "blue", "dog"]
+EXAMPLE = {"text": "sky", "options": LABELS}
 
 
 @pytest.fixture
@@ -55,6 +56,32 @@ def test_nothing_to_learn_from_raises() -> None:
         calibrate(None, {"empty": []})
     with pytest.raises(ValueError, match="right less often"):
         fit_calibration({"one": single_options(-0.5, 0.0)})
+
+
+@pytest.mark.parametrize(
+    ("margins", "labels"),
+    [([3.0, -3.0], [0] * 501 + [1] * 500), ([5.001, 5.0], [0] * 9)],  # right as often as not; as good as equal
+)
+def test_a_fit_that_no_config_may_hold_raises(margins: list[float], labels: list[int]) -> None:
+    examples = [ScoredExample(np.zeros(2), np.array(margins), label) for label in labels]
+    with pytest.raises(ValueError, match=r"`data_sets`: .*`sigmoid_(scale|bias)`.* cannot answer"):
+        fit_calibration({"one": examples})
+
+
+def test_a_calibration_that_is_refused_leaves_the_config_as_it_was(classify: UniMCZeroShotPipeline) -> None:
+    config = classify.model.config
+    with pytest.raises(ValueError, match=r"`sigmoid_scale` must be a number from 0\.001 to 1000"):
+        Calibration(softmax_temperature=2.0, sigmoid_scale=0.0003).write_to(config)
+    assert (config.softmax_temperature, config.sigmoid_scale) == (1.0, 1.0)
+
+
+def test_defaults_of_the_pipeline_do_not_count(classify: UniMCZeroShotPipeline) -> None:
+    """Labels are looked at when the calibration is fitted, not when examples are scored."""
+    for defaults in ({"multi_label": True}, {"top_k": 1, "threshold": 0.9}):
+        pipe = UniMCZeroShotPipeline(classify.model, classify.tokenizer, **defaults)
+        (row,), (expected,) = (score_data_sets(p, {"a": [EXAMPLE]})["a"] for p in (pipe, classify))
+        assert row.log_shares.tolist() == expected.log_shares.tolist()
+        assert row.margins.tolist() == expected.margins.tolist() and row.label is None
 
 
 def test_every_data_set_weighs_the_same(classify: UniMCZeroShotPipeline) -> None:

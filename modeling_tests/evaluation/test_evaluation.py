@@ -51,6 +51,8 @@ def test_the_pipeline_as_a_classifier_keeps_the_order_of_the_options() -> None:
     first, second = unimc_classifier(classify)(examples)
     assert first[0] / first[1] == pytest.approx(second[1] / second[0], rel=0.5)
     assert sum(first) == pytest.approx(1.0) and len(second) == 3
+    short = UniMCZeroShotPipeline(classify.model, classify.tokenizer, device="cpu", top_k=1, threshold=0.9)
+    assert unimc_classifier(short)(examples) == [first, second]
 
 
 def test_examples_need_only_what_they_have() -> None:

@@ -46,6 +46,35 @@ def test_fewclue_rows(name: str) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("eprstmt", ("差评", "好评")),
+        ("ocnli", ("很难推断出", "可以推断出", "不能推断出")),
+        ("bustm", ("不能理解为", "可以理解为")),
+        ("csl", ("不能使用", "可以使用")),
+        ("cluewsc", ("它是小狗", "它不是小狗")),
+    ],
+)
+def test_integer_labels_are_those_of_the_hub(name: str, options: tuple[str, ...]) -> None:
+    """Its `clue` counts neutral, entailment, contradiction, and true before false."""
+    for label, option in enumerate(options):
+        example = TASK_TEMPLATES[f"fewclue/{name}"]({**FEWCLUE_ROWS[name][0], "label": label})
+        assert option in example["options"][example["label"]]
+    with pytest.raises(ValueError, match="`label` is 7"):
+        TASK_TEMPLATES[f"fewclue/{name}"]({**FEWCLUE_ROWS[name][0], "label": 7})
+
+
+def test_true_and_false_are_labels() -> None:
+    for label in (True, False):
+        example = TASK_TEMPLATES["fewclue/cluewsc"]({**FEWCLUE_ROWS["cluewsc"][0], "label": label})
+        assert example["options"][example["label"]] == ("它是小狗" if label else "它不是小狗")
+        keywords = TASK_TEMPLATES["fewclue/csl"]({**FEWCLUE_ROWS["csl"][0], "label": label})
+        assert keywords["options"][keywords["label"]].startswith("可以" if label else "不能")
+        paraphrase = TASK_TEMPLATES["paraphrase"]({"sentence1": "a", "sentence2": "b", "label": label})
+        assert paraphrase["label"] == int(label) and type(paraphrase["label"]) is int
+
+
 def test_spans_and_clauses_are_marked_as_in_the_reference() -> None:
     assert TASK_TEMPLATES["fewclue/cluewsc"](FEWCLUE_ROWS["cluewsc"][0])["text"] == "[小狗]饿了，_它_在叫。"
     assert TASK_TEMPLATES["fewclue/chid_inline"](FEWCLUE_ROWS["chid_inline"][0])["text"] == "天黑了,__完"
@@ -78,7 +107,9 @@ def test_english_tasks() -> None:
     assert (paraphrase["text_pair"], paraphrase["options"][1]) == ("b", "it is a paraphrase")
     race = {"article": "He ran.", "question": "Who ran?", "options": ["he", "she"], "answer": "she"}
     assert TASK_TEMPLATES["multiple_choice"](race)["label"] == 1
-    assert TASK_TEMPLATES["sentiment"]({"text": "Lovely.", "label": "positive"})["label"] == 0
+    for positive in ("positive", 1):  # as SST-2, IMDB and Rotten Tomatoes count
+        sentiment = TASK_TEMPLATES["sentiment"]({"text": "Lovely.", "label": positive})
+        assert (sentiment["label"], sentiment["options"][1]) == (1, "it's great")
     pronoun = {"text": "Ann met Eve; she smiled.", "pronoun": "she", "options": ["Ann", "Eve"], "label": 1}
     assert TASK_TEMPLATES["coreference"](pronoun)["question"] == "Who does *she* refer to?"
     numbers = {"article": "", "question": "1 + 1", "options": ["3", "1", "2"], "answer": 2}

@@ -74,7 +74,8 @@ def test_what_is_taught(teacher: UniMCZeroShotPipeline) -> None:
     batch = DataCollatorForUniMC(tiny_tokenizer(), mlm=False)(TEXTS[:6])
     with torch.no_grad():
         output = teacher.model(**{name: tensor for name, tensor in batch.items() if name != "option_probs"})
-    for row, example in enumerate(distill.teach(teacher, TEXTS[:6], temperature=2.0)):
+    texts = [{"text": example["text"], "options": example["options"]} for example in TEXTS[:6]]  # no `label` in them
+    for row, example in enumerate(distill.teach(teacher, texts, temperature=2.0)):
         size = len(example["options"])
         expected = (output.logits[row, :size] / 2).softmax(-1)
         assert example["option_probs"] == pytest.approx(expected.tolist(), abs=1e-4)

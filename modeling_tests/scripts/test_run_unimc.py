@@ -65,8 +65,10 @@ def test_labels_become_options() -> None:
     assert first == {"text": "good", "text_pair": "", "question": "how?", "options": ["It is negative.",
                      "It is positive."], "label": 1, "task": "other", "source": "data"}  # fmt: skip
     assert (second["label"], third["label"], third["text"]) == (0, None, "")
-    several = classification_examples([{"text": "x", "label": [2, "a"]}], ["a", "b", "c"])
-    assert several[0]["label"] == [1.0, 0.0, 1.0]
+    several = classification_examples([{"text": "x", "label": y} for y in ([2, "a"], [0, 1], [])], ["a", "b", "c"])
+    assert [row["label"] for row in several] == [[1.0, 0.0, 1.0], [1.0, 1.0, 0.0], [0.0, 0.0, 0.0]]
+    both = classification_examples([{"text": "x", "label": ["a", "b"]}], ["a", "b"])
+    assert both[0]["label"] == [1.0, 1.0]
     own = classification_examples([{"text": "x", "options": ["p", "q"], "label": y} for y in (1, "q", -1, [0, 1])])
     assert own[0]["options"] == ["p", "q"] and [row["label"] for row in own] == [1, 1, None, [0.0, 1.0]]
 
@@ -78,6 +80,9 @@ def test_a_data_set_knows_its_label_names() -> None:
     assert classification_examples(rows)[0] | {"task": "x"} == {
         "text": "team", "text_pair": "", "question": "", "options": TOPICS, "label": 2, "task": "x", "source": "data"
     }  # fmt: skip
+    features["label"] = datasets.Sequence(datasets.ClassLabel(names=["a", "b"]))
+    rows = datasets.Dataset.from_dict({"text": ["team"], "label": [[0, 1]]}, features=features)
+    assert classification_examples(rows)[0]["label"] == [1.0, 1.0]  # such a column holds indices
 
 
 @pytest.mark.parametrize(
@@ -86,6 +91,16 @@ def test_a_data_set_knows_its_label_names() -> None:
         ([{"text": "x", "label": 0}], None, {}, "`label_names` is missing"),
         ([{"text": "x", "label": 2}], ["a", "b"], {}, "`label` of row 0 is 2"),
         ([{"text": "x", "label": 0.5}], ["a", "b"], {}, "`label` of row 0 is 0.5"),
+        ([{"text": "x", "label": float("nan")}], ["a", "b"], {}, "`label` of row 0 is nan"),
+        ([{"text": "x", "label": float("inf")}], ["a", "b"], {}, "`label` of row 0 is inf"),
+        ([{"text": "x", "label": {"a": 1}}], ["a", "b"], {}, "`label` of row 0 is {'a': 1}"),
+        ([{"text": "x", "label": [0, 0, 1]}], ["a", "b", "c"], {}, r"`label` of row 0 is \[0, 0, 1\].* no repeats"),
+        ([{"text": "x", "label": [0, "a"]}], ["a", "b", "c"], {}, "`label` of row 0 .* no repeats"),
+        ([{"text": "x", "label": [0.0, 1.0]}], ["a", "b", "c"], {}, "`label` of row 0 .* must hold indices or names"),
+        ([{"text": "x", "label": [True]}], ["a", "b", "c"], {}, "`label` of row 0 .* must hold indices or names"),
+        ([{"text": "x", "label": [0, 1]}], ["a", "b"], {}, r"`label` of row 0 is \[0, 1\].* name the right ones"),
+        ([{"text": "x", "label": [1, 0]}], ["a", "b"], {}, r"`label` of row 0 is \[1, 0\].* name the right ones"),
+        ([{"text": "x", "label": [0]}], ["a"], {}, r"`label` of row 0 is \[0\].* name the right ones"),
         ([{"text": "x", "label": "c"}], ["a", "b"], {}, "not among `label_names`"),
         ([{"text": "x", "label": 0}], ["a", "a"], {}, "`label_names` repeats 'a'"),
         ([{"sentence": "x", "label": 0}], ["a", "b"], {}, "`columns` must say which column is `text`"),
@@ -105,6 +120,13 @@ def test_wrong_rows_raise(rows: list, names: list | None, keywords: dict, messag
         classification_examples(rows, "ab")
     with pytest.raises(TypeError, match=r"`rows\[0\]\['options'\]` must be a list"):
         classification_examples([{"text": "x", "options": "xy", "label": 0}])
+
+
+@pytest.mark.parametrize("field", ["text", "text_pair", "question"])
+def test_a_text_that_is_no_string_is_named(field: str) -> None:
+    """pandas gives NaN for what is missing."""
+    with pytest.raises(TypeError, match=rf"`rows\[1\]\['{field}'\]` must be a string, got float"):
+        classification_examples([{"text": "x"}, {"text": "x", field: float("nan")}], ["a", "b"])
 
 
 # -- metrics -----------------------------------------------------------------------------------------------------------
@@ -252,6 +274,28 @@ def test_texts_without_labels_are_predicted_and_not_trained_on(model_folder: str
     assert [line["text"] for line in lines] == ["good film", "bad play"]
     with pytest.raises(ValueError, match="`label_column`: the training examples have no labels"):
         run_unimc.main(arguments(model_folder, tmp_path, "--train_files", str(path), "--do_train"))
+
+
+@pytest.mark.parametrize("unknown", ["-1", ""])
+def test_rows_without_labels_are_counted_before_training(model_folder: str, tmp_path: Path, unknown: str) -> None:
+    pytest.importorskip("datasets")
+    path = tmp_path / "part.csv"
+    path.write_text(f"review,stars\ngood film,1\nbad play,0\nwho knows,{unknown}\n")
+    with pytest.raises(ValueError, match="`train_files`: 1 of the 3 training rows of 'part' have no label"):
+        run_unimc.main(arguments("no model is loaded", tmp_path, "--train_files", str(path), "--do_train"))
+    rows = [{"text": text, "options": TOPICS, "label": label} for text, label in (("team", 0), ("x", -1), ("y", None))]
+    path = tmp_path / "some.jsonl"
+    path.write_text("\n".join(map(json.dumps, rows)))
+    with pytest.raises(ValueError, match="`train_files`: 2 of the 3 training rows of 'some' have no label"):
+        run_unimc.main(arguments("no model is loaded", tmp_path, "--train_files", str(path), "--do_train"))
+
+
+def test_only_an_empty_cell_of_a_csv_file_is_missing(tmp_path: Path) -> None:
+    pytest.importorskip("datasets")
+    path = tmp_path / "words.csv"
+    path.write_text("text,label\nNA,None\nnull,n/a\n,None\nnan,\n")
+    examples = run_unimc.read_examples(str(path), run_unimc.DataArguments(class_names=["None", "n/a"]), 0)
+    assert [(row["text"], row["label"]) for row in examples] == [("NA", 0), ("null", 1), ("", 0), ("nan", None)]
 
 
 def test_checkpoints_are_chosen_on_texts_without_masks(

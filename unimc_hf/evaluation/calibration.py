@@ -7,12 +7,14 @@ single option. Neither changes which option scores best. Fit them on tasks that 
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 
+from ..loading.configuration_checks import CALIBRATION_RANGES
 from .classifiers import unimc_classifier
 from .jsonl_examples import Example
 from .metrics import check_labels
@@ -30,9 +32,15 @@ class Calibration:
     sigmoid_bias: float = 0.0
 
     def write_to(self, config: Any) -> None:
-        """Set the three attributes of a [`UniMCConfig`]; the pipeline applies them from then on."""
-        for name, value in asdict(self).items():
-            setattr(config, name, value)
+        """Set the three attributes of a [`UniMCConfig`]; the pipeline applies them from then on.
+
+        Raises:
+            ValueError: if one is outside the range that a config may hold; the config is as it was then.
+        """
+        for target in (copy.copy(config), config):  # a copy first: what it refuses is not set
+            for name, value in asdict(self).items():
+                setattr(target, name, value)
+            target.check_settings()
 
     def softmax(self, log_shares: np.ndarray) -> np.ndarray:
         """Calibrated scores of options of which one is right, from the logarithms of those as trained."""
@@ -46,11 +54,14 @@ class Calibration:
 
 @dataclass(frozen=True)
 class ScoredExample:
-    """What a model said as trained: logarithms of the softmax over the options, `yes - no` of each, and the label."""
+    """What a model said as trained: logarithms of the softmax over the options, `yes - no` of each, and the label.
+
+    The label is the index of the right option, or `None` where the example has none; [`fit_calibration`] needs it.
+    """
 
     log_shares: np.ndarray
     margins: np.ndarray
-    label: int
+    label: Any
 
 
 ScoredDataSets = dict[str, list[ScoredExample]]
@@ -62,13 +73,13 @@ def score_data_sets(pipeline: Any, data_sets: Mapping[str, Sequence[Example]], *
     for name, examples in data_sets.items():
         if not examples:
             continue
-        one_of_all = unimc_classifier(pipeline, calibrated=False, **arguments)(examples)
+        one_of_all = unimc_classifier(pipeline, calibrated=False, multi_label=False, **arguments)(examples)
         each_alone = unimc_classifier(pipeline, calibrated=False, multi_label=True, **arguments)(examples)
         scored[name] = []
         for example, shares, scores in zip(examples, one_of_all, each_alone):
             clipped = np.clip(scores, SMALLEST_SCORE, 1 - SMALLEST_SCORE)
             margins = np.log(clipped) - np.log1p(-clipped)
-            scored[name].append(ScoredExample(np.log(np.maximum(shares, 1e-30)), margins, example["label"]))
+            scored[name].append(ScoredExample(np.log(np.maximum(shares, 1e-30)), margins, example.get("label")))
     return scored
 
 
@@ -84,7 +95,8 @@ def fit_calibration(scored: ScoredDataSets) -> Calibration:
         "this option is right" on `yes - no`.
 
     Raises:
-        ValueError: if there are no examples, or if *yes* does not speak for an option: nothing could repair that.
+        ValueError: if there are no examples, or if *yes* does not speak for an option, or so little that a number is
+            outside the range that a [`UniMCConfig`] may hold: nothing could repair that.
     """
     from scipy.optimize import minimize_scalar
     from sklearn.linear_model import LogisticRegression
@@ -110,11 +122,18 @@ def fit_calibration(scored: ScoredDataSets) -> Calibration:
     scale = float(regression.coef_[0, 0])
     if scale <= 0:
         raise ValueError("`data_sets`: options with a higher yes - no are right less often; this model cannot answer.")
-    return Calibration(
+    calibration = Calibration(
         softmax_temperature=round(float(np.exp(found.x)), 4),
         sigmoid_scale=round(scale, 4),
         sigmoid_bias=round(float(regression.intercept_[0]), 4),
     )
+    for name, (least, most) in CALIBRATION_RANGES.items():
+        if not least <= (value := getattr(calibration, name)) <= most:
+            raise ValueError(
+                f"`data_sets`: yes - no hardly tells their options apart: `{name}` would be {value:g}, must be from "
+                f"{least:g} to {most:g}; this model cannot answer."
+            )
+    return calibration
 
 
 def calibrate(pipeline: Any, data_sets: Mapping[str, Sequence[Example]], **arguments: Any) -> Calibration:

@@ -7,9 +7,10 @@ examples = classification_examples(rows, ["negative", "positive"], columns={"tex
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from numbers import Integral
 from typing import Any
 
-from ..option_inputs import check_menu
+from ..option_inputs import check_menu, check_optional_text
 from ..pipeline_inputs import check_hypothesis_template
 from .jsonl_examples import Example
 
@@ -38,17 +39,19 @@ def classification_examples(
 
     Returns:
         Dicts as of [`read_jsonl`]. `label` is the index of the right option, which a row may also name, or `None` where
-        the row has none or -1, as the test splits of some data sets do. A list of indices or names becomes one number
-        per option, 1.0 for right; where a row brings its own `options` it has to be that already.
+        the row has none or -1, as the test splits of some data sets do. A list of indices or names, all different,
+        becomes one number per option, 1.0 for right; where a row brings its own `options` it has to be that already.
 
     Raises:
-        TypeError, ValueError: naming the argument or the row, if a column is not there, there are no options, they are
-            no list of different strings, or a label is none of them.
+        TypeError, ValueError: naming the argument or the row, if a column is not there, a text is no string, there are
+            no options, they are no list of different strings, a label is none of them, or a list could as well be one
+            number per option, as `[0, 1]` for two of them.
     """
     template = check_hypothesis_template(hypothesis_template)
     column = {field: (columns or {}).get(field, field) for field in FIELDS}
     if unknown := set(columns or {}) - set(FIELDS):
         raise ValueError(f"`columns` names {sorted(unknown)}; known are {', '.join(FIELDS)}.")
+    are_indices = label_names is None  # a column of lists of class labels holds nothing else
     if label_names is None:
         label_names = _class_label_names(rows, column["label"])
     names: tuple[str, ...] = ()
@@ -66,16 +69,19 @@ def classification_examples(
         if not own_menu and not menu:
             raise ValueError("`label_names` is missing: the rows have no `options` and no column of class labels.")
         label = row.get(column["label"])
+        text, text_pair, own_question = (
+            check_optional_text(f"rows[{number}][{column[field]!r}]", row.get(column[field])) for field in FIELDS[:3]
+        )
         if own_menu:
             options = list(check_menu(f"rows[{number}][{column['options']!r}]", own_menu))
             label = _to_own_label(label, tuple(options), number)
         else:
-            options, label = list(menu), _to_label(label, names, number)
+            options, label = list(menu), _to_label(label, names, number, are_indices=are_indices)
         examples.append(
             {
-                "text": row[column["text"]] or "",
-                "text_pair": row.get(column["text_pair"]) or "",
-                "question": row.get(column["question"]) or question,
+                "text": text,
+                "text_pair": text_pair,
+                "question": own_question or question,
                 "options": options,
                 "label": label,
                 "task": "other",
@@ -100,13 +106,28 @@ def _to_own_label(label: Any, options: tuple[str, ...], number: int) -> int | li
     return [float(right) for right in label]
 
 
-def _to_label(label: Any, names: tuple[str, ...], number: int, where: str = "label_names") -> int | list[float] | None:
+def _to_label(
+    label: Any, names: tuple[str, ...], number: int, where: str = "label_names", are_indices: bool = False
+) -> int | list[float] | None:
     if label is None or label == -1:
         return None
     if isinstance(label, (list, tuple)):
-        right = {_index(entry, names, number, where) for entry in label}
-        return [float(index in right) for index in range(len(names))]
+        return _to_targets(label, names, number, are_indices)
     return _index(label, names, number, where)
+
+
+def _to_targets(label: Sequence[Any], names: tuple[str, ...], number: int, are_indices: bool) -> list[float]:
+    """One number per option, of a list of indices or names; `are_indices`: it is known to be no such list itself."""
+    wrong = f"`label` of row {number} is {label!r}, but "
+    instead = "name the right ones, or let the row have `options` and one number for each."
+    if any(isinstance(entry, bool) or not isinstance(entry, (str, Integral)) for entry in label):
+        raise ValueError(f"{wrong}a list must hold indices or names: {instead}")
+    right = {_index(entry, names, number, "label_names") for entry in label}
+    if len(right) != len(label):
+        raise ValueError(f"{wrong}a list of indices or names must have no repeats: {instead}")
+    if not are_indices and len(label) == len(names) and set(label) <= {0, 1}:
+        raise ValueError(f"{wrong}it may mean indices or one number per option: {instead}")
+    return [float(index in right) for index in range(len(names))]
 
 
 def _index(label: Any, names: tuple[str, ...], number: int, where: str) -> int:
@@ -114,10 +135,9 @@ def _index(label: Any, names: tuple[str, ...], number: int, where: str) -> int:
         if label not in names:
             raise ValueError(f"`label` of row {number} is {label!r}, which is not among `{where}`.")
         return names.index(label)
-    index = int(label)
-    if index != label or not 0 <= index < len(names):
+    if label not in range(len(names)):  # nor is NaN, and what is no number
         raise ValueError(f"`label` of row {number} is {label!r}, but `{where}` has {len(names)} entries.")
-    return index
+    return int(label)
 
 
 __all__ = ["classification_examples"]

@@ -13,7 +13,7 @@ from .metrics import Classifier, option_classes
 
 
 def unimc_classifier(pipeline: Any, **arguments: Any) -> Classifier:
-    """A [`UniMCZeroShotPipeline`] as a classifier; `arguments` are those of its calls, e.g. `batch_size`."""
+    """A [`UniMCZeroShotPipeline`] as a classifier; `arguments` are those of its calls but `threshold` and `top_k`."""
 
     def classify(examples: Sequence[Example]) -> list[list[float]]:
         results = pipeline(
@@ -21,6 +21,8 @@ def unimc_classifier(pipeline: Any, **arguments: Any) -> Classifier:
             candidate_labels=[example["options"] for example in examples],
             question=[example.get("question") for example in examples],
             text_pair=[example.get("text_pair") for example in examples],
+            threshold=None,  # whatever the pipeline's own defaults: every option has a score
+            top_k=None,
             **arguments,
         )
         return [scores_in_order(result, example["options"]) for result, example in zip(results, examples)]

@@ -75,12 +75,13 @@ class TaskTemplate:
     def _label_index(self, label: Any, labels: list[str]) -> int | None:
         if label is None:
             return None
-        if isinstance(label, int) and isinstance(self.options, Mapping) and str(label) in labels:
-            label = str(label)  # FewCLUE writes 0 and 1 as strings in some files and as numbers in others
+        if isinstance(label, int) and isinstance(self.options, Mapping):
+            # FewCLUE writes 0 and 1 as strings in some files and as numbers in others; JSON and pandas have true, too.
+            label = next((name for name in (str(label).lower(), str(int(label))) if name in labels), label)
         if label in labels:
             return labels.index(label)
         if isinstance(label, int) and 0 <= label < len(labels):
-            return label
+            return int(label)  # no bool, which the collator refuses
         raise ValueError(f"`{self.label}` is {label!r}; the template knows {', '.join(labels)}.")
 
 
@@ -114,6 +115,13 @@ def _blank(row: Row) -> Row:
 def _blank_inside_options(row: Row) -> Row:
     content, options = move_clause_into_options(_blank(row)["content"], row["candidates"])
     return {**row, "content": content, "candidates": options}
+
+
+def _name_label(row: Row) -> Row:
+    """The Hub's `clue` numbers the labels of ocnli, in another order than that of the reference's options."""
+    names = {0: "neutral", 1: "entailment", 2: "contradiction"}
+    label = row.get("label")
+    return {**row, "label": names.get(label, label)} if isinstance(label, int) else row
 
 
 def _join_keywords(row: Row) -> Row:
@@ -193,6 +201,7 @@ FEWCLUE = {
             "neutral": _about(_INFERENCE["自然"], "sentence2"),
             "entailment": _about(_INFERENCE["蕴含"], "sentence2"),
         },
+        prepare=_name_label,
     ),
     "bustm": TaskTemplate(
         text="{sentence1}",
@@ -218,7 +227,7 @@ FEWCLUE = {
 
 ENGLISH = {
     "sentiment": TaskTemplate(
-        options={"positive": "it's great", "negative": "it's terrible"}, question="What is the sentiment?"
+        options={"negative": "it's terrible", "positive": "it's great"}, question="What is the sentiment?"
     ),
     "topic": TaskTemplate(options="options", question="What is the topic?"),
     "intent": TaskTemplate(options="options", question="What does the user want?"),
