@@ -134,14 +134,13 @@ def lay_out(
 
 
 def _warn_of_lost(menu: tuple[str, ...], ids: dict[str, list[int]]) -> None:
-    """Say which options the vocabulary does not tell apart, since their scores will be equal, or drops."""
-    seen: dict[tuple[int, ...], str] = {}
-    for option in menu:
-        other = seen.setdefault(tuple(ids[option]), option)
-        if other is not option:
-            logger.warning_once(f"Options {other!r} and {option!r} are the same tokens, so their scores are equal.")
-        elif not ids[option]:
-            logger.warning_once(f"Option {option!r} has no token in this vocabulary, so its score means nothing.")
+    """Say once that the vocabulary drops an option of a menu, or does not tell two of them apart."""
+    distinct = {tuple(ids[option]) for option in menu}
+    # The messages name no option, since every one is kept for ever and users send many menus.
+    if len(distinct) < len(menu):
+        logger.warning_once("Some options of a menu are the same tokens in this vocabulary: their scores are equal.")
+    if () in distinct:
+        logger.warning_once("Some options have no token in this vocabulary: their scores mean nothing.")
 
 
 def _lay_out_menu(options: list[list[int]], cls_id: int, mask_id: int, sep_id: int) -> tuple[list[int], ...]:
