@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from numbers import Integral
 from typing import Any
 
 from transformers.utils import logging
@@ -16,7 +17,8 @@ Example = tuple[tuple[str, ...], str, str, str]
 
 def check_examples(text: Any, text_pair: Any, options: Any, question: Any, max_length: int | None) -> list[Example]:
     """The arguments of a tokenizer call as examples; a `TypeError` or `ValueError` names the one that is wrong."""
-    if max_length is not None and (isinstance(max_length, bool) or not isinstance(max_length, int) or max_length < 1):
+    is_integer = isinstance(max_length, Integral) and not isinstance(max_length, bool)
+    if max_length is not None and not (is_integer and max_length > 0):
         raise ValueError(f"`max_length` must be a positive integer or None, got {max_length!r}.")
     is_batched = isinstance(text, (list, tuple))
     texts = [check_text("text", value) for value in (text if is_batched else [text])]
@@ -156,7 +158,7 @@ def _lay_out_menu(options: list[list[int]], cls_id: int, mask_id: int, sep_id: i
 def _limits(head: int, longest: int, max_length: int | None, model_max_length: int) -> tuple[int, int]:
     """The most tokens of an example whose options take `head` tokens, and how many may follow these."""
     if max_length is not None:  # beyond the model's positions the last tokens share one, as in the reference
-        return max_length, max_length - head
+        return int(max_length), int(max_length) - head
     usual = min(DEFAULT_MAX_LENGTH, model_max_length)
     limit = usual + max(0, head - 2 - usual // 2)
     # Positions restart at every option, so only the longest one takes positions from the text.

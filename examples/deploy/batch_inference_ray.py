@@ -18,7 +18,7 @@ from __future__ import annotations
 import argparse
 import io
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -95,7 +95,17 @@ def _parse(line: str, where: str) -> dict[str, Any]:
         raise ValueError(f"{where}: not JSON ({error}).") from None
     if not isinstance(row, dict) or not isinstance(row.get("text"), str):
         raise ValueError(f"{where}: not an object with a `text`.")
+    _check_columns(row, where)
     return row
+
+
+def _check_columns(names: Collection[str], where: str | Path) -> None:
+    """Raise unless there is a text, and the answer would take no column's place."""
+    if "text" not in names:
+        raise ValueError(f"{where}: there is no column `text`; there are {', '.join(names)}.")
+    for name in ANSWER:
+        if name in names:
+            raise ValueError(f"{where}: there is a column `{name}` already, which is the answer's.")
 
 
 def classify_files(
@@ -123,7 +133,8 @@ def classify_files(
         How many rows there were.
 
     Raises:
-        ValueError, TypeError: naming the argument, before a worker starts; or the first row that is none.
+        ValueError, TypeError: naming the argument or a file's column, before a worker starts; or the first row that
+            is none.
     """
     suffixes = {path.suffix for path in (*files, output)}
     if len(suffixes) != 1 or not suffixes <= set(WRITERS):
@@ -131,6 +142,8 @@ def classify_files(
     for path in files:
         if not path.is_file():
             raise ValueError(f"`files` names {path}, which is no file.")
+        if path.suffix != ".jsonl":
+            _check_columns(_column_names(path), path)
     RequestBuilder(**{name: value for name, value in arguments.items() if name in CHECKED})
     suffix = output.suffix
 
@@ -161,11 +174,17 @@ def read(files: Sequence[Path], suffix: str) -> ray.data.Dataset:
         return ray.data.read_datasource(NumberedLines(paths), **free)
     if suffix == ".parquet":
         return ray.data.read_parquet(paths, **free)
-    with pyarrow.csv.open_csv(paths[0]) as reader:
-        names = reader.schema.names
+    names = _column_names(files[0])
     # Everything stays the text that it is: 007 is no 7.
     as_text = pyarrow.csv.ConvertOptions(column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=False)
     return ray.data.read_csv(paths, convert_options=as_text, **free)
+
+
+def _column_names(path: Path) -> list[str]:
+    if path.suffix == ".parquet":
+        return pyarrow.parquet.read_schema(path).names
+    with pyarrow.csv.open_csv(path) as reader:
+        return reader.schema.names
 
 
 def write_lines(tables: Iterable[pa.Table], path: Path) -> int:

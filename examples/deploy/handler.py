@@ -104,11 +104,16 @@ def _menu_sizes(part: Any) -> Iterator[int]:
     """How many labels to choose from an input or the parameters ask for, in every menu of theirs."""
     if isinstance(part, Mapping):
         menus = [part.get(name) for name in MENU_NAMES]
-        menus += [question.get("criteria") for question in _questions(part).values() if isinstance(question, Mapping)]
+        for question in _questions(part).values():
+            criteria = question.get("criteria") if isinstance(question, Mapping) else None
+            if isinstance(criteria, (list, Mapping)):  # whose entries are one option each, however they are described
+                yield len(criteria)
         for menu in menus:
             # A list may hold one menu per text, each in any of the forms.
             for one in [menu, *menu] if isinstance(menu, list) else [menu]:
-                if isinstance(one, (list, Mapping)):
+                if isinstance(one, Mapping):  # of a group every label counts, of a label with a description that one
+                    yield sum(len(entry) if isinstance(entry, list) else 1 for entry in one.values())
+                elif isinstance(one, list):
                     yield len(one)
                 elif isinstance(one, str):
                     yield len(re.split("[,，、]", one))

@@ -7,7 +7,9 @@ import time
 import tracemalloc
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 from tiny_models import tiny_model, tiny_tokenizer
 
@@ -203,6 +205,76 @@ def test_scores_that_would_be_left_out_are_refused(name: str, classify: UniMCZer
     made_with = UniMCZeroShotPipeline(classify.model, classify.tokenizer, device="cpu", **{name: 1})
     assert classify_file(made_with, source, "text", LABELS, target) == (1, 0)
     check(read_csv(target)[0], "stocks fell", classify)
+
+
+@pytest.mark.parametrize(
+    ("labels", "arguments", "message"),
+    [
+        ({"g": ["a", "b"], "h": ["c"]}, {}, "for all rows, without groups; got {'g'"),
+        ([["a", "b"]], {}, "`labels` must be one list of labels"),
+        (LABELS, {"question": ["what"]}, "`question` must be one string for all rows"),
+        (LABELS, {"progress_bar": True}, "`progress_bar` must be left out"),
+        (LABELS, {"stride": 600}, "`stride` must be less than the 89 tokens"),
+        (LABELS, {"max_length": 64, "stride": 63}, "`stride` must be less than the 57 tokens"),
+        (LABELS, {"max_length": 7}, "which leaves 1 of 7 tokens"),  # enough for an empty text
+    ],
+)
+def test_wrong_arguments_leave_the_old_output(
+    classify: UniMCZeroShotPipeline, tmp_path: Path, labels: Any, arguments: dict, message: str
+) -> None:
+    source, target = tmp_path / "in.csv", tmp_path / "out.csv"
+    source.write_text("text\n" + "sky " * 600 + "\n")
+    target.write_text("old")
+    with pytest.raises(ValueError, match=message):
+        classify_file(classify, source, "text", labels, target, **arguments)
+    assert target.read_text() == "old" and len(list(tmp_path.iterdir())) == 2
+
+
+@pytest.mark.parametrize("labels", ["sports, business", dict.fromkeys(LABELS, "what it is"), np.array(LABELS)])
+def test_labels_in_the_other_forms_of_the_pipeline(
+    classify: UniMCZeroShotPipeline, tmp_path: Path, labels: Any
+) -> None:
+    source, target = tmp_path / "in.csv", tmp_path / "out.csv"
+    source.write_text("text\nsky\n")
+    assert classify_file(classify, source, "text", labels, target) == (1, 0)
+    (row,) = read_csv(target)
+    assert list(row)[-2:] == [f"score: {label}" for label in LABELS]
+
+
+def test_a_jsonl_file_without_the_column_is_refused(run: Run, tmp_path: Path, capfd: pytest.CaptureFixture) -> None:
+    source, target = tmp_path / "in.jsonl", tmp_path / "out.jsonl"
+    source.write_text('{"txt": "sky"}\n{"id": 1}\n')
+    assert run("--file", source, "--column", "text", "--output", target) == 2
+    assert "there is no column 'text' in any of the rows" in capfd.readouterr().err
+    source.write_text('\n{"id": 1}\n{"text": null}\n')
+    assert run("--file", source, "--column", "text", "--output", target) == 1
+    source.write_text("")
+    assert run("--file", source, "--column", "text", "--output", target) == 0
+    assert target.read_text() == "" and len(list(tmp_path.iterdir())) == 2
+
+
+def test_a_run_that_fails_leaves_the_old_output_and_its_own_rows(tmp_path: Path) -> None:
+    def classify(texts: Iterator[str] | list[str], **_: object) -> Iterator[dict]:
+        for text in texts:
+            if text == "sun":
+                raise RuntimeError("out of memory")
+            yield {"labels": LABELS, "scores": [0.75, 0.25]}
+
+    source, target, link = tmp_path / "in.csv", tmp_path / "out.csv", tmp_path / "link.csv"
+    source.write_text("text\nsky\nsun\n")
+    target.write_text("old")
+    link.symlink_to(target)
+    with pytest.raises(RuntimeError, match="out of memory"):
+        classify_file(classify, source, "text", LABELS, link)
+    assert target.read_text() == "old"
+    assert [row["text"] for row in read_csv(tmp_path / "out.csv.unfinished")] == ["sky"]
+    source.write_text("text\nsky\n")
+    classify_file(classify, source, "text", LABELS, link)
+    assert link.is_symlink() and [row["text"] for row in read_csv(target)] == ["sky"]
+    with pytest.raises(IsADirectoryError):  # before anything is computed
+        (tmp_path / "folder.csv").mkdir()
+        classify_file(classify, source, "text", LABELS, tmp_path / "folder.csv")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["folder.csv", "in.csv", "link.csv", "out.csv"]
 
 
 @pytest.mark.parametrize(

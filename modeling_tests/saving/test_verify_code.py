@@ -177,6 +177,15 @@ def test_what_cannot_be_checked(folder: Path, monkeypatch: pytest.MonkeyPatch, c
     assert "on Python's path" in capsys.readouterr().err
 
 
+def test_a_folder_without_a_model_is_none_that_was_checked(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    (tmp_path / "notes.txt").write_text("")
+    assert main([str(tmp_path)]) == 2
+    assert "has no config.json and no code: there is no model" in capsys.readouterr().err
+    (tmp_path / "config.json").write_text('{"model_type": "unimc"}')  # a plain checkpoint
+    assert main([str(tmp_path)]) == 0
+    assert "There is no code" in capsys.readouterr().out
+
+
 def test_a_repository_on_the_hub(saved: Path, tmp_path: Path) -> None:
     """Two commits, both by the command line as users run it: only code and configurations are fetched, none is run."""
     command = (

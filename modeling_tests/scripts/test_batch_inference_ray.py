@@ -125,11 +125,19 @@ def test_tables(tmp_path: Path, model_folder: str, expected: list[dict], suffix:
 
 def test_wrong_input_raises_before_any_work(tmp_path: Path) -> None:
     write_jsonl(tmp_path / "in.jsonl", TEXTS[:3])
+    for name in ("labels", "scores", "right", "no_text"):
+        table = pa.table({"id": ["1"]} if name == "no_text" else {"text": ["sky"], name: ["sports"]})
+        pa.csv.write_csv(table, tmp_path / f"{name}.csv")
+        pa.parquet.write_table(table, tmp_path / f"{name}.parquet")
     for files, output, arguments, message in [
         (["in.jsonl"], "out.csv", {}, "must all end in one of"),
         (["in.txt"], "out.txt", {}, "must all end in one of"),
         (["no.jsonl"], "out.jsonl", {}, "which is no file"),
         (["in.jsonl"], "out.jsonl", {"candidate_labels": ["a", "a"]}, "`candidate_labels`"),
+        (["no_text.csv"], "out.csv", {}, r"no_text\.csv: there is no column `text`; there are id"),
+        (["right.parquet", "no_text.parquet"], "out.parquet", {}, r"no_text\.parquet: there is no column `text`"),
+        (["labels.csv"], "out.csv", {}, "there is a column `labels` already"),
+        (["scores.parquet"], "out.parquet", {}, "there is a column `scores` already"),
     ]:
         with pytest.raises(ValueError, match=message):
             batch_inference_ray.classify_files(
@@ -141,3 +149,8 @@ def test_wrong_input_raises_before_any_work(tmp_path: Path) -> None:
 def test_a_wrong_line_is_named(line: str) -> None:
     with pytest.raises(ValueError, match=r"in\.jsonl, line 2: not"):
         batch_inference_ray._parse(line, "in.jsonl, line 2")
+
+
+def test_a_line_that_has_what_would_be_its_answer_is_named() -> None:
+    with pytest.raises(ValueError, match=r"in\.jsonl, line 2: there is a column `labels` already"):
+        batch_inference_ray._parse('{"text": "sky", "labels": ["good"]}', "in.jsonl, line 2")

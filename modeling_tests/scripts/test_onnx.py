@@ -70,6 +70,10 @@ def test_the_pipeline_answers_the_same(exported: Exported, batch: list[dict[str,
     assert_same_answers(classify(batch, **call), default_pipeline(family)(batch, **call))
 
 
+def test_its_repr_is_that_of_a_pipeline(exported: Exported) -> None:
+    assert "OnnxUniMC" in repr(exported[1])
+
+
 def test_what_is_missing_is_named(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"has no model\.onnx"):
         OnnxUniMC(tmp_path)

@@ -84,6 +84,9 @@ print(json.dumps([handler(body) for body in json.loads(sys.argv[2])]))
         ({"inputs": [DECISION] * 300}, "300 texts or questions"),
         ({"inputs": ["sky"] * 2, "parameters": {"questions": dict.fromkeys(map(str, range(200)))}}, "400 texts"),
         ({"inputs": "sky", "parameters": {"candidate_labels": list(map(str, range(600)))}}, "600 labels.*512"),
+        ({"inputs": "sky", "parameters": {"candidate_labels": {"a": ["b"] * 600, "c": ["d"]}}}, "601 labels"),
+        ({"inputs": "sky", "parameters": {"candidate_labels": [{"a": ["b"] * 600}]}}, "600 labels"),
+        ({"inputs": {"text": "sky", "choice": {"a": ["b"] * 300, "c": ["d"] * 300}}}, "600 labels"),
         ({"inputs": "sky", "parameters": {"candidate_labels": "a," * 600}}, "601 labels"),
         ({"inputs": "sky", "parameters": {"candidate_labels": "a、" * 600}}, "601 labels"),
         ({"inputs": {"text": "sky", "options": ["a"] * 600}}, "600 labels"),
@@ -105,6 +108,13 @@ def test_what_is_wrong_is_said_and_nothing_is_computed(
     monkeypatch.setattr(handler.classify.model, "forward", lambda **_: pytest.fail("computed before the check"))
     with pytest.raises((TypeError, ValueError), match=message):
         handler(body)
+
+
+def test_descriptions_are_no_labels(handler: EndpointHandler) -> None:
+    described = dict.fromkeys(map(str, range(500)), "what, it is")
+    handler._check_limits(["sky"], {"candidate_labels": described})
+    criteria = {"sports": ["a game"] * 300, "business": ["money"] * 300}
+    handler._check_limits([{"state": "sky", "questions": {"q": {"type": "choice", "criteria": criteria}}}], {})
 
 
 def test_the_environment_sets_the_limits(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 import copy
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -131,6 +132,15 @@ def test_only_the_text_is_cut_and_the_report_says_by_how_much(tokenizer: UniMCTo
     assert batch["num_truncated_tokens"].tolist() == [6 + 2 + 51 - 20, 0]
     assert batch["input_ids"][0, -1] == tokenizer.sep_token_id
     assert "num_truncated_tokens" not in tokenizer("sky", options=["a", "b"])
+
+
+def test_a_numpy_integer_is_a_max_length(tokenizer: UniMCTokenizer) -> None:
+    arguments = {"options": ["red", "blue"], "padding": "max_length", "return_overflowing_tokens": True}
+    batch = tokenizer("sky " * 50, max_length=np.int64(20), **arguments)
+    assert batch == tokenizer("sky " * 50, max_length=20, **arguments)
+    assert type(batch["num_truncated_tokens"]) is int
+    with pytest.raises(ValueError, match="`max_length` must be a positive integer"):
+        tokenizer("sky", options=["red", "blue"], max_length=True)
 
 
 def test_truncation_can_be_forbidden(tokenizer: UniMCTokenizer) -> None:

@@ -10,20 +10,25 @@ import json
 import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import chain, islice
 from pathlib import Path
+from reprlib import repr as brief
 from types import SimpleNamespace
 from typing import IO, Any
 
 from tqdm.auto import tqdm
 
-from ..option_inputs import check_text
+from ..option_inputs import DEFAULT_MAX_LENGTH, check_text
+from ..pipeline_inputs import RequestBuilder
 from ..pipeline_unimc import scores_in_order
 
 DELIMITERS = {".csv": ",", ".tsv": "\t"}
 JSONL_SUFFIXES = (".jsonl", ".ndjson")
 LABEL, SCORE = "predicted_label", "predicted_score"
 MAX_RECORD_LINES = 1000  # an unclosed quote is looked for no further than this
+LONGEST_PROBE = 10_000  # words
 
 
 @dataclass
@@ -40,7 +45,7 @@ def classify_file(
     classify: Any,
     path: str | Path,
     column: str,
-    labels: list[str],
+    labels: Any,
     output: str | Path | None = None,
     **arguments: Any,
 ) -> tuple[int, int]:
@@ -54,9 +59,10 @@ def classify_file(
         classify ([`UniMCZeroShotPipeline`]): the model.
         path: a `.csv` or `.tsv` file with a header, or a `.jsonl` file of objects; UTF-8.
         column: where the texts are.
-        labels: the labels to choose from.
-        output: where to write, a file of the same kind; `None`: standard output.
-        **arguments: of the pipeline's call, e.g. `question`, `multi_label`.
+        labels: the labels to choose from, a list or whatever else the pipeline takes but groups.
+        output: where to write, a file of the same kind; `None`: standard output. The file appears, or is replaced,
+            when all rows are done; until then they are in a file with `.unfinished` behind its name.
+        **arguments: of the pipeline's call, the same for all rows, e.g. `question`, `multi_label`.
 
     Returns:
         How many rows were written, and how many lines were broken: each was reported on standard error.
@@ -64,13 +70,20 @@ def classify_file(
     Raises:
         OSError: if a file cannot be opened.
         ValueError, TypeError: if the kind of file is unknown, `output` is another kind or the same file, there is
-            no `column`, a column of the input has the name of one of ours, `threshold` or `top_k` would leave labels
-            out, or arguments are wrong. Nothing is written then.
+            no `column` (in no row of a `.jsonl` file), a column of the input has the name of one of ours,
+            `threshold` or `top_k` would leave labels out, or arguments are wrong. Nothing is written then.
     """
-    for name in ("threshold", "top_k"):
+    all_scores = "a row has the scores of all labels"
+    for name, why in (("threshold", all_scores), ("top_k", all_scores), ("progress_bar", "a file has its own")):
         if arguments.get(name) is not None:
-            raise ValueError(f"`{name}` must be left out: a row has the scores of all labels.")
+            raise ValueError(f"`{name}` must be left out: {why}.")
         arguments[name] = None  # whatever the pipeline was made with
+    builder = RequestBuilder(labels, arguments.get("question"), arguments.get("text_pair"))
+    if builder.shared_menu is None or builder.shared_menu[2]:
+        raise ValueError(f"`labels` must be one list of labels for all rows, without groups; got {brief(labels)}.")
+    if builder.columns:
+        raise ValueError(f"`{min(builder.columns)}` must be one string for all rows, not one per row.")
+    names = builder.shared_menu[0]
     path = Path(path)
     suffix = path.suffix.lower()
     if suffix not in (*DELIMITERS, *JSONL_SUFFIXES):
@@ -81,8 +94,12 @@ def classify_file(
         if Path(output).resolve() == path.resolve():
             raise ValueError("`output` is `file` itself, which would be lost.")
     # Wrong arguments raise here, before anything is written.
-    classify([""], candidate_labels=labels, **arguments)
-    score_columns = [f"score: {label}" for label in labels]
+    classify(["a"], candidate_labels=labels, **arguments)
+    if arguments.get("stride") is not None:  # counts in texts that do not fit only
+        num_words = min(arguments.get("max_length") or DEFAULT_MAX_LENGTH, LONGEST_PROBE)
+        classify(["a " * num_words], candidate_labels=labels, **arguments)
+    arguments["progress_bar"] = False
+    score_columns = [f"score: {label}" for label in names]
     added = [LABEL, SCORE, *score_columns]
     num_written = num_broken = num_cut = 0
     waiting: deque[Row] = deque()  # rows that are being classified: a window of the pipeline
@@ -102,20 +119,20 @@ def classify_file(
                     waiting.append(row)
                     yield row.record[column]
 
-        with (
-            _open_output(output, is_csv) as target,
-            tqdm(total=path.stat().st_size, unit="B", unit_scale=True, disable=None, desc=path.name) as bar,
-        ):
-            write = _writer(target, DELIMITERS.get(suffix), [*header, *added])
-            for result in classify(texts(), candidate_labels=labels, progress_bar=False, **arguments):
-                row = waiting.popleft()
-                scores = dict(zip(score_columns, scores_in_order(result, labels)))
-                best = {LABEL: result["labels"][0], SCORE: result["scores"][0]}
-                write({**row.record, **best, **scores})
-                num_written += 1
-                num_cut += "num_truncated_tokens" in result
-                bar.update(row.end - bar.n)
-            bar.update(lines.end - bar.n)
+        with tqdm(total=path.stat().st_size, unit="B", unit_scale=True, disable=None, desc=path.name) as bar:
+            stream = texts()
+            first = list(islice(stream, 1))  # raises where no row has the column: before anything is written
+            with _open_output(output, is_csv) as target:
+                write = _writer(target, DELIMITERS.get(suffix), [*header, *added])
+                for result in classify(chain(first, stream), candidate_labels=labels, **arguments):
+                    row = waiting.popleft()
+                    scores = dict(zip(score_columns, scores_in_order(result, names)))
+                    best = {LABEL: result["labels"][0], SCORE: result["scores"][0]}
+                    write({**row.record, **best, **scores})
+                    num_written += 1
+                    num_cut += "num_truncated_tokens" in result
+                    bar.update(row.end - bar.n)
+                bar.update(lines.end - bar.n)
     if num_broken:
         print(f"{path}: {num_broken} lines are broken and were left out; {num_written} rows written", file=sys.stderr)
     if num_cut:
@@ -148,19 +165,24 @@ class _NumberedLines:
 
 
 def _jsonl_rows(lines: _NumberedLines, column: str, added: list[str]) -> Iterator[Row]:
+    num_rows, has_column = 0, False
     for number, end, line in lines:
         if not line.strip():
             continue
+        num_rows += 1
         row = Row(number, end, {})
         try:
             row.record = json.loads(line)
             if not isinstance(row.record, dict):
                 raise ValueError(f"a JSON object is needed, not {type(row.record).__name__}")
+            has_column |= column in row.record
             _check_columns(row.record, column, added)
             check_text(column, row.record[column])
         except (TypeError, ValueError, RecursionError) as error:
             row.error = str(error)
         yield row
+    if num_rows and not has_column:
+        raise ValueError(f"there is no column {column!r} in any of the rows")
 
 
 def _csv_rows(lines: _NumberedLines, delimiter: str, column: str, added: list[str]) -> Iterator[Row]:
@@ -227,12 +249,21 @@ def _check_columns(names: Iterable[str], column: str, added: list[str]) -> None:
         raise ValueError(f"there is a column {clash[0]!r} already")
 
 
-def _open_output(output: str | Path | None, is_csv: bool) -> Any:
+@contextmanager
+def _open_output(output: str | Path | None, is_csv: bool) -> Iterator[IO[str]]:
     # What came in goes out: bytes that are no UTF-8 as they were in CSV, lone surrogates as escapes in JSON.
     errors = "surrogateescape" if is_csv else "backslashreplace"
     if output is None:
-        return open(sys.stdout.fileno(), "w", encoding="utf-8", errors=errors, newline="", closefd=False)
-    return open(output, "w", encoding="utf-8", errors=errors, newline="")
+        with open(sys.stdout.fileno(), "w", encoding="utf-8", errors=errors, newline="", closefd=False) as target:
+            yield target
+        return
+    final = Path(output).resolve()  # where a link leads to
+    if final.exists():
+        final.open("r+").close()  # a folder, or a file that may not be written, raises now
+    unfinished = final.with_name(f"{final.name}.unfinished")
+    with unfinished.open("w", encoding="utf-8", errors=errors, newline="") as target:
+        yield target
+    unfinished.replace(final)
 
 
 def _writer(target: IO[str], delimiter: str | None, names: list[str]) -> Callable[[dict[str, Any]], Any]:

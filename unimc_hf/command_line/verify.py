@@ -55,7 +55,7 @@ def verify_repository(folder_or_repo: str, revision: str | None = None) -> tuple
         The findings, and the commit they are about (`None` for a folder).
 
     Raises:
-        ValueError: for a `revision` of a folder, or a folder that Python imports from.
+        ValueError: for a `revision` of a folder, a folder that Python imports from, or one that holds no model.
         OSError: if the repository cannot be reached or has no such revision.
     """
     if not os.path.isdir(folder_or_repo):
@@ -73,7 +73,10 @@ def verify_repository(folder_or_repo: str, revision: str | None = None) -> tuple
 
 
 def verify_folder(folder: Path, listed: list[str] | None = None) -> list[Finding]:
-    """The findings about a folder; `listed` names files of the repository that are not downloaded."""
+    """
+    The findings about a folder; `listed` names files of the repository that are not downloaded. Where there is neither
+    a model nor code, a `ValueError` says so.
+    """
     root = folder.resolve()
     package = {name: Path(__file__).parent.parent / name for name in CODE_FILES}
     findings, present = _look_at_files(root, package)
@@ -94,6 +97,8 @@ def verify_folder(folder: Path, listed: list[str] | None = None) -> list[Finding
         findings.append(Finding("note", CODE_MANIFEST, "is not there: saved by an older version, or removed"))
     # A class that the configuration names needs, directly or not, any of them: they are saved together.
     missing = needed.union(CODE_FILES if needed & set(CODE_FILES) else ()) - present
+    if not findings and "config.json" not in present:
+        raise ValueError(f"{str(folder)!r} has no config.json and no code: there is no model to look at.")
     return findings + [Finding("missing", name, "is needed and not there") for name in sorted(missing)]
 
 
@@ -220,6 +225,8 @@ def main(arguments: list[str] | None = None) -> int:
     same = sum(finding.status == "ok" for finding in findings)
     if problems:
         print(f"Do not trust it unread: {same} code files are those of unimc_hf {__version__}, {problems} problems.")
+    elif not same:
+        print("There is no code, and nothing points to any: a plain model, which runs none.")
     else:
         print(f"All {same} code files are those of unimc_hf {__version__}, and nothing points to others.")
     if commit:

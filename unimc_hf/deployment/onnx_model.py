@@ -34,6 +34,8 @@ class OnnxUniMC(torch.nn.Module):
         FileNotFoundError: if the folder has no such file.
     """
 
+    input_modalities = "text"
+
     def __init__(
         self,
         folder: str | os.PathLike,
@@ -56,6 +58,10 @@ class OnnxUniMC(torch.nn.Module):
         self.session = onnxruntime.InferenceSession(
             path, sess_options=session_options, providers=providers or ["CPUExecutionProvider"]
         )
+
+    def can_generate(self) -> bool:
+        """No; the pipeline's `repr` asks."""
+        return False
 
     def forward(self, **inputs: torch.Tensor) -> UniMCOutput:
         """`yes_no_logits`, float32 of shape `(batch_size, num_choices, 2)`; inputs as those of the model."""
