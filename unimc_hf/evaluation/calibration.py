@@ -7,14 +7,13 @@ single option. Neither changes which option scores best. Fit them on tasks that 
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 
-from ..loading.configuration_checks import CALIBRATION_RANGES
+from ..loading.configuration_checks import CALIBRATION_RANGES, check_calibration
 from .classifiers import unimc_classifier
 from .jsonl_examples import Example
 from .metrics import check_labels
@@ -37,10 +36,9 @@ class Calibration:
         Raises:
             ValueError: if one is outside the range that a config may hold; the config is as it was then.
         """
-        for target in (copy.copy(config), config):  # a copy first: what it refuses is not set
-            for name, value in asdict(self).items():
-                setattr(target, name, value)
-            target.check_settings()
+        check_calibration(self)
+        for name, value in asdict(self).items():
+            setattr(config, name, value)
 
     def softmax(self, log_shares: np.ndarray) -> np.ndarray:
         """Calibrated scores of options of which one is right, from the logarithms of those as trained."""

@@ -55,6 +55,14 @@ def check_backbone(text_config: PreTrainedConfig | dict[str, Any]) -> None:
         )
 
 
+def check_calibration(settings: Any) -> None:
+    """Raise a `ValueError` unless each of the numbers of [`UniMCConfig`] that calibrate scores is in its range."""
+    for name, (least, most) in CALIBRATION_RANGES.items():
+        value = getattr(settings, name)
+        if not isinstance(value, (int, float)) or isinstance(value, bool) or not least <= value <= most:
+            raise ValueError(f"`{name}` must be a number from {least:g} to {most:g}, got {value!r}.")
+
+
 def check_settings(config: UniMCConfig) -> None:
     """Raise a `ValueError` unless a finished configuration fits together, and all is of its type and in its range."""
     check_backbone(config.text_config)
@@ -67,11 +75,8 @@ def check_settings(config: UniMCConfig) -> None:
         raise ValueError(f"`option_mlm_loss` must be 'vocabulary' or 'yes_no', got {config.option_mlm_loss!r}.")
     if not isinstance(config.prefer_bfloat16, bool):
         raise ValueError(f"`prefer_bfloat16` must be True or False, got {config.prefer_bfloat16!r}.")
-    for name, (least, most) in CALIBRATION_RANGES.items():
-        value = getattr(config, name)
-        if not isinstance(value, (int, float)) or isinstance(value, bool) or not least <= value <= most:
-            raise ValueError(f"`{name}` must be a number from {least:g} to {most:g}, got {value!r}.")
+    check_calibration(config)
     config.check_yes_no_token_ids(config.yes_token_id, config.no_token_id)
 
 
-__all__ = ["check_backbone", "check_settings"]
+__all__ = ["check_backbone", "check_calibration", "check_settings"]
