@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from tiny_models import tiny_model, tiny_tokenizer
+from transformers import EvalPrediction
 
 from unimc_hf import DEFAULT_MODEL, UniMCZeroShotPipeline
 from unimc_hf.evaluation.calibration import calibrate
@@ -19,6 +20,7 @@ from unimc_hf.evaluation.classifiers import (
 from unimc_hf.evaluation.jsonl_examples import read_jsonl
 from unimc_hf.evaluation.metrics import calibration_error, evaluate, none_fits_auroc, option_metrics
 from unimc_hf.evaluation.short_names import short_names, unimc_names
+from unimc_hf.evaluation.source_scores import scores_by_source
 
 ROW = {"passage": "sky", "question": "what", "options": ["red", "blue"], "label": 1, "task": "topic", "source": "x"}
 EXAMPLES = [{"text": "sky", "text_pair": "", "question": "", "options": ["red", "blue"], "label": i} for i in (0, 1, 1)]
@@ -30,6 +32,15 @@ def test_figures_by_hand() -> None:
     assert result.macro_f1 == pytest.approx((2 / 3 + 2 / 3) / 2)
     assert result.calibration_error == pytest.approx((0.1 + 0.2 + 0.6) / 3)
     assert result.accuracy_interval[0] <= result.accuracy <= result.accuracy_interval[1]
+
+
+def test_rows_without_a_label_have_no_score() -> None:
+    logits = np.array([[2.0, 1.0], [1.0, 2.0], [2.0, 1.0], [2.0, 1.0]])
+    both = scores_by_source(["a", "a", "a", "b"])
+    figures = both(EvalPrediction(logits, np.array([0, 1, -100, -100])))
+    assert figures == {"mean_macro_f1": 1.0, "mean_accuracy": 1.0, "a": 1.0}
+    assert both(EvalPrediction(logits, np.array([0, 1, 1, 0])))["mean_accuracy"] == pytest.approx((2 / 3 + 1) / 2)
+    assert both(EvalPrediction(logits, np.full(4, -100))) == {}
 
 
 def test_calibration_error_is_zero_for_honest_scores() -> None:

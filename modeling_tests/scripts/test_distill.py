@@ -115,6 +115,33 @@ def test_option_probs_need_no_label(tmp_path: Path) -> None:
             trainer.compute_loss(model, collator([{"text": "sky", "options": ["red", "blue"]}]))
 
 
+def test_an_evaluation_weighs_what_has_a_target(tmp_path: Path) -> None:
+    """Every kind of example alone in a batch and beside the others; -100 and no label are the same."""
+    one = {"text": "sky", "options": ["red", "blue"]}
+    taught = {**one, "option_probs": [0.25, 0.75]}
+    rows = [{**one, "label": 0}, {**one, "label": 1}, taught, {**one, "label": -100}, one, one, one]
+    arguments = {"report_to": "none", "use_cpu": True, "disable_tqdm": True, "remove_unused_columns": False}
+    seen = []
+    for batch_size in (1, 2, 4, 7):
+        trainer = UniMCTrainer(
+            no_dropout(copy.deepcopy(tiny_model("bert"))),
+            TrainingArguments(str(tmp_path), per_device_eval_batch_size=batch_size, **arguments),
+            DataCollatorForUniMC(tiny_tokenizer()),
+            compute_metrics=lambda prediction: seen.append(prediction.label_ids.tolist()) or {"seen": 1.0},
+        )
+        alone = [trainer.evaluate([row])["eval_loss"] for row in rows[:3]]
+        figures = trainer.evaluate(rows)
+        assert figures["eval_loss"] == pytest.approx(sum(alone) / 3, abs=1e-5) and figures["eval_seen"] == 1.0
+        prediction = trainer.predict(rows[::-1])
+        assert seen[-2:] == [[0, 1] + [-100] * 5, [-100] * 5 + [1, 0]]
+        assert prediction.predictions.shape == (7, 2) and prediction.label_ids.tolist() == seen[-1]
+        seen.clear()
+        soft, unlabelled = trainer.predict([taught] * 2), trainer.predict(rows[3:])
+        assert soft.metrics["test_loss"] == pytest.approx(alone[2], abs=1e-5)
+        assert soft.label_ids is None and unlabelled.label_ids is None and not seen
+        assert "test_loss" not in unlabelled.metrics
+
+
 def test_wrong_temperatures_raise(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="`temperature` must be positive"):
         UniMCTrainer(model=tiny_model("bert"), args=TrainingArguments(str(tmp_path)), temperature=0.0)

@@ -1,20 +1,26 @@
 """One run in many forms: accumulated, checkpointed, in bfloat16 and on two processes, the losses are the same."""
 
+import copy
 import json
 import os
+import pickle
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from places import HELPERS
 from safetensors.torch import load_file
-from tiny_models import tiny_tokenizer
+from tiny_models import tiny_model, tiny_tokenizer
+from torch.utils.data import DataLoader
 from train_tiny import make_examples, train
+from transformers import TrainingArguments
 
 from unimc_hf import DataCollatorForUniMC
 from unimc_hf.training.token_batch_sampler import TokenBudgetBatchSampler
+from unimc_hf.training.trainer import UniMCTrainer
 
 # Batches of 150 tokens are five: on two processes the last one is halved. Three steps are an epoch.
 FILLED = {"tokens_per_batch": 150, "num_train_epochs": 2}
@@ -133,6 +139,28 @@ def test_single_examples_are_dealt_out_too() -> None:
         assert len(batches) == 6 and sorted(index for batch in batches for index in batch) == list(range(6))
     with pytest.raises(ValueError, match="2 examples for 3 processes"):
         TokenBudgetBatchSampler([1, 1], 50, seed=0, num_processes=3)
+
+
+def test_lengths_are_those_of_the_examples(tmp_path: Path) -> None:
+    arguments = TrainingArguments(str(tmp_path), report_to="none", use_cpu=True)
+    for size in (5, 30):
+        with pytest.raises(ValueError, match=f"`lengths` has {size} entries, but `train_dataset` has 20 examples"):
+            UniMCTrainer(tiny_model("bert"), arguments, train_dataset=make_examples(20), lengths=[10] * size)
+    with pytest.raises(ValueError, match="`lengths` must be positive, got 0"):  # any number of them is within a budget
+        TokenBudgetBatchSampler([10, 0, 10], 50, seed=0)
+    overflowing = np.full(300, 200, dtype=np.uint8)
+    assert {len(batch) for batch in TokenBudgetBatchSampler(overflowing, 600, seed=0)} == {3}
+
+
+def test_workers_that_persist_see_the_epoch() -> None:
+    collator = DataCollatorForUniMC(tiny_tokenizer(), seed=0)
+    collator.set_epoch(7)
+    collator = pickle.loads(pickle.dumps(copy.deepcopy(collator)))
+    examples = [{**example, "text": example["text"] * 3, "label": 0} for example in make_examples(4)]
+    loader = DataLoader(examples, 4, collate_fn=collator, num_workers=1, persistent_workers=True)
+    for epoch in (0, 1):
+        collator.set_epoch(epoch)
+        assert torch.equal(next(iter(loader))["input_ids"], collator(examples)["input_ids"])
 
 
 def test_noise_depends_on_seed_epoch_and_example_alone() -> None:

@@ -64,7 +64,7 @@ class DataCollatorForUniMC:
     pad_to_multiple_of: int | None = None
     seed: int | None = None
     _random: random.Random | None = field(init=False, repr=False)
-    _epoch: int | None = field(init=False, repr=False, default=None)
+    _epoch: torch.Tensor | None = field(init=False, repr=False, default=None)
 
     def __post_init__(self) -> None:
         _check_probabilities("distractor_probability", [self.distractor_probability])
@@ -75,7 +75,9 @@ class DataCollatorForUniMC:
 
     def set_epoch(self, epoch: int) -> None:
         """Draw anew for every example from here on, reproducibly; see `seed`."""
-        self._epoch = epoch
+        if self._epoch is None or not self._epoch.is_shared():  # a copy's is not
+            self._epoch = torch.zeros((), dtype=torch.long).share_memory_()  # persistent workers read it, too
+        self._epoch.fill_(epoch)
 
     def __call__(self, features: Sequence[dict[str, Any]]) -> dict[str, torch.Tensor]:
         """
@@ -121,7 +123,7 @@ class DataCollatorForUniMC:
         if self._epoch is None:  # `random` itself is what `set_seed` seeds, and PyTorch in every worker
             return random.Random((self._random or random).getrandbits(64))
         text = [example.get(name) for name in ("text", "text_pair", "question")]
-        return random.Random(repr((self.seed, self._epoch, text, list(example["options"]))))
+        return random.Random(repr((self.seed, int(self._epoch), text, list(example["options"]))))
 
     def _widen(self, example: dict[str, Any], rng: random.Random) -> dict[str, Any]:
         if not self.distractor_probability or rng.random() >= self.distractor_probability:

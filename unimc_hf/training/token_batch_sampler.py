@@ -15,7 +15,7 @@ class TokenBudgetBatchSampler(Sampler[list[int]]):
     Which examples share a batch stays the same, so that every epoch has as many batches: `Trainer` counts them once.
 
     Args:
-        lengths (`Sequence[int]`): length of every example in tokens; an estimate will do.
+        lengths (`Sequence[int]`): length of every example in tokens, at least 1; an estimate will do.
         tokens_per_batch (`int`): most tokens of a batch, padding included. An example longer than that is a batch
             of its own.
         seed (`int`): with the epoch, fixes the order.
@@ -24,7 +24,7 @@ class TokenBudgetBatchSampler(Sampler[list[int]]):
             accelerate can deal them out to as many processes with no example left out or repeated.
 
     Raises:
-        ValueError: if `tokens_per_batch` is not positive, or there are fewer examples than processes.
+        ValueError: if `tokens_per_batch` or a length is not positive, or there are fewer examples than processes.
     """
 
     def __init__(
@@ -39,7 +39,9 @@ class TokenBudgetBatchSampler(Sampler[list[int]]):
             raise ValueError(f"`tokens_per_batch` must be positive, got {tokens_per_batch}.")
         if len(lengths) < num_processes:
             raise ValueError(f"`lengths` has {len(lengths)} examples for {num_processes} processes.")
-        self.lengths = lengths
+        self.lengths = [int(length) for length in lengths]  # products of NumPy's small integers would overflow
+        if min(self.lengths) < 1:
+            raise ValueError(f"`lengths` must be positive, got {min(self.lengths)}.")
         self.tokens_per_batch = tokens_per_batch
         self.seed = seed
         self.bucket_size = bucket_size

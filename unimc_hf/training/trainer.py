@@ -10,14 +10,16 @@ process, on many, or with accumulated batches is the same run, and a broken one 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
 from torch.utils.data import DataLoader
 from transformers import Trainer, TrainerCallback, TrainingArguments
+from transformers.trainer_utils import EvalLoopOutput, has_length
 
 from .checkpoints import last_complete_checkpoint
 from .data_collator import DataCollatorForUniMC
@@ -35,7 +37,8 @@ def check_training_arguments(args: TrainingArguments) -> None:
 class UniMCTrainer(Trainer):
     """
     `Trainer` whose losses are means over all that an optimizer step saw, and which evaluates and predicts on examples
-    as they are: what a [`DataCollatorForUniMC`] masks or adds is for training.
+    as they are: what a [`DataCollatorForUniMC`] masks or adds is for training. An example without a label has -100
+    among the `label_ids` of an evaluation, whose loss is a mean over the examples that have a label or `option_probs`.
 
     Args:
         lengths (`Sequence[int]`, *optional*): estimated tokens of every training example. With it batches are
@@ -46,8 +49,9 @@ class UniMCTrainer(Trainer):
         *args, **kwargs: as in [`~transformers.Trainer`].
 
     Raises:
-        ValueError: if `temperature` is not positive; if `args.label_smoothing_factor` is set, since Trainer would
-            smooth over options that do not exist; or with a `compute_loss_func`, since the loss is computed here.
+        ValueError: if `temperature` is not positive; if `lengths` has more or fewer entries than `train_dataset` has
+            examples; if `args.label_smoothing_factor` is set, since Trainer would smooth over options that do not
+            exist; or with a `compute_loss_func`, since the loss is computed here.
     """
 
     def __init__(
@@ -67,6 +71,9 @@ class UniMCTrainer(Trainer):
         check_training_arguments(self.args)
         if self.compute_loss_func is not None:
             raise ValueError("`compute_loss_func` must be None: override `compute_loss` instead.")
+        if lengths is not None and has_length(self.train_dataset) and len(lengths) != len(self.train_dataset):
+            size = len(self.train_dataset)
+            raise ValueError(f"`lengths` has {len(lengths)} entries, but `train_dataset` has {size} examples.")
         self.add_callback(_SetEpoch(self.data_collator, self.args.seed))
 
     def train(self, resume_from_checkpoint: str | bool | None = None, **kwargs: Any) -> Any:
@@ -105,11 +112,50 @@ class UniMCTrainer(Trainer):
         """Trainer has one collator for all; here it gives examples as they are, without masks and distractors."""
         collator = self.data_collator
         if isinstance(collator, DataCollatorForUniMC):
-            self.data_collator = replace(collator, mlm=False, distractor_probability=0.0)
+            plain = replace(collator, mlm=False, distractor_probability=0.0)
+            self.data_collator = partial(_collate_for_evaluation, plain)
         try:
             yield
         finally:
             self.data_collator = collator
+
+    def evaluation_loop(
+        self,
+        dataloader: DataLoader,
+        description: str,
+        prediction_loss_only: bool | None = None,
+        ignore_keys: list[str] | None = None,
+        metric_key_prefix: str = "eval",
+    ) -> EvalLoopOutput:
+        """As in Trainer, but the loss is a mean over examples with a target, and without any label there are no
+        `label_ids`, nor is `compute_metrics` called."""
+        self._evaluated = torch.zeros(3, dtype=torch.float64)
+        compute_metrics: Any = self.compute_metrics
+        if compute_metrics is not None and not self.args.batch_eval_metrics:
+            self.compute_metrics = lambda prediction: compute_metrics(prediction) if self._evaluated[2] else {}
+        try:
+            output = super().evaluation_loop(
+                dataloader, description, prediction_loss_only, ignore_keys, metric_key_prefix
+            )
+        finally:
+            self.compute_metrics = compute_metrics
+        loss, targets, labels = self._evaluated.tolist()
+        metrics = dict(output.metrics or {})
+        metrics.pop(f"{metric_key_prefix}_loss", None)
+        if targets:
+            metrics[f"{metric_key_prefix}_loss"] = loss / targets
+        return output._replace(metrics=metrics, label_ids=output.label_ids if labels else None)
+
+    def prediction_step(self, model: Any, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> tuple:
+        """As in Trainer; it also sums the losses, targets and labels of all processes for the `evaluation_loop`."""
+        loss, logits, labels = super().prediction_step(model, inputs, *args, **kwargs)
+        if loss is not None:
+            size = len(inputs["option_positions"])
+            op, _, targets = (_target_counts(inputs) / size).to(loss.device)
+            # A row per example: processes repeat some to have equal batches, and `gather_function` drops these.
+            rows = torch.stack([loss.float() * targets, targets, op]).repeat(size, 1)
+            self._evaluated += self.gather_function(rows).sum(0).cpu()
+        return loss, logits, labels
 
     def get_batch_samples(self, epoch_iterator: Iterator, num_batches: int, device: torch.device) -> tuple[list, Any]:
         """The batches of one optimizer step, and what all processes' batches of it are means over."""
@@ -164,6 +210,12 @@ class UniMCTrainer(Trainer):
         if optimizer_class is torch.optim.AdamW and model is not None and model.dtype == torch.bfloat16:
             optimizer_class = MasterWeightAdamW
         return optimizer_class, optimizer_kwargs
+
+
+def _collate_for_evaluation(collator: DataCollatorForUniMC, features: Sequence[Any]) -> dict[str, torch.Tensor]:
+    """Every batch with `labels`: Trainer would leave out those of a batch without, and its loss."""
+    unlabelled = [isinstance(example, Mapping) and example.get("label") is None for example in features]
+    return collator([{**e, "label": -100} if is_without else e for e, is_without in zip(features, unlabelled)])
 
 
 # What the losses are means over: examples of OP, positions of O-MLM and MLM, and examples with any target of options.
