@@ -176,12 +176,13 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
     parser.add_argument("--output", type=Path, help="JSON file to write")
     options = parser.parse_args(arguments)
 
+    before = json.loads(options.against.read_text(encoding="utf-8")) if options.against else None
     build: Any = pipeline  # its overloads know the tasks of transformers only
     figures = evaluate(
         build("unimc-zero-shot", model=options.model), read_written_tasks(options.folders), options.cosine
     )
-    if options.against:
-        figures["against"] = {"file": options.against.name, **compare(figures, json.loads(options.against.read_text()))}
+    if before:
+        figures["against"] = {"file": options.against.name, **compare(figures, before)}
     print(json.dumps({name: value for name, value in figures.items() if name != "by_task"}, indent=1))
     if options.output:
         options.output.write_text(json.dumps(figures, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")

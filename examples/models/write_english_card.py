@@ -5,7 +5,7 @@
 Write the card of the packaged model from the committed figures, the recipe and the table of sources.
 
     cd examples/models/english
-    python ../write_english_card.py evaluation_english.json train_english_eighth.json \
+    python ../write_english_card.py evaluation_english.json train_english_ninth.json \
         --tasks tasks_evaluation.json --training training_english.json \
         --calibration calibration_english.json --sources SOURCES.md
 
