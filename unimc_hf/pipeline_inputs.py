@@ -142,8 +142,6 @@ class RequestBuilder:
             given[name] = entries[index]
         if isinstance(item, Mapping):
             own = {REFERENCE_KEYS.get(key, key): value for key, value in item.items()}
-            if len(own) < len(item):
-                raise ValueError(f"`inputs` holds a dict that says one thing by two keys; its keys are {sorted(item)}.")
             if "text" not in own:
                 keys = sorted(map(str, item))
                 raise ValueError(f"`inputs` holds a dict without a 'text' (or 'texta'); its keys are {keys}.")

@@ -242,7 +242,6 @@ def test_arguments_can_be_set_once(classify: UniMCZeroShotPipeline) -> None:
         (b"", {"candidate_labels": LABELS}, TypeError, "`inputs` must be a string or a list of strings, got bytes"),
         ({"text": "sky", "candidate_labels": []}, {"candidate_labels": LABELS}, ValueError, "is empty"),
         ({"text": "sky", "task_type": ["x"], "choice": [1]}, {}, TypeError, "`candidate_labels` must be a string"),
-        ({"text": "sky", "choice": ["a", "b"], "options": ["c", "d"]}, {}, ValueError, "one thing by two keys"),
     ],
 )
 def test_wrong_arguments_raise_and_name_themselves(
