@@ -21,7 +21,7 @@ import unimc_hf
 # language -> where its model goes, and the most bytes that the weights may have
 TARGETS = {
     "english": (Path(unimc_hf.DEFAULT_MODEL), 50_000_000),
-    "chinese": (Path(__file__).parents[1] / "chinese_model" / "unimc_hf_chinese", 80_000_000),
+    "chinese": (Path(__file__).resolve().parents[1] / "chinese_model" / "unimc_hf_chinese", 80_000_000),
 }
 
 

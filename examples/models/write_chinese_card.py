@@ -18,7 +18,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-sys.path.append(str(Path(__file__).parents[1] / "evaluate"))  # the tasks and the published figures are there
+sys.path.append(str(Path(__file__).resolve().parents[1] / "evaluate"))  # the tasks and the published figures are there
 
 from evaluate_fewclue import OTHER_FORM, PUBLISHED, TASKS
 from huggingface_hub import EvalResult, ModelCard, ModelCardData

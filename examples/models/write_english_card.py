@@ -113,7 +113,7 @@ The backbone is Apache-2.0, the weights here are Apache-2.0.
 """
 
 TAUGHT = """The latest also learn from soft targets, the last one from {rows:,}: what `{embedder}`
-(Apache-2.0) and {model} together think of texts and menus of the training tasks, batch-calibrated
+(Apache-2.0) and {model} together think of training texts and menus of the written tasks, batch-calibrated
 (`examples/pretrain/taught_rows.py`).
 """
 
