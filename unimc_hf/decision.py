@@ -5,7 +5,7 @@ Every question is a menu (`decision_requests`), which the zero-shot pipeline sco
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import tee
 from typing import Any
@@ -51,8 +51,7 @@ class UniMCDecisionPipeline(UniMCZeroShotPipeline):
                 `criteria`: for `choice` a dict of options and their descriptions (or `None`), for `score` a list of
                 levels, lowest first, for `noul` optionally a dict that describes `"true"` and `"false"`. State,
                 instructions and descriptions are strings, or dicts and lists that are read as text.
-            questions (`dict`, *optional*): the questions about every input, which is a state then, without a key
-                `state` of its own.
+            questions (`dict`, *optional*): the questions about every input, which is a state then.
             calibrated, max_length, batch_size, progress_bar: as in [`UniMCZeroShotPipeline`].
 
         Returns:
@@ -60,8 +59,7 @@ class UniMCDecisionPipeline(UniMCZeroShotPipeline):
             [`~unimc_hf.decision_requests.DecisionQuestion.answer`]). An iterator for a generator or a dataset.
 
         Raises:
-            ValueError: listing every question that is wrong, or for a request beside `questions`, before any request
-                of a list is encoded.
+            ValueError: listing every question that is wrong, before any request of a list is encoded.
         """
         if questions is not None:
             kwargs["questions"] = questions
@@ -71,7 +69,7 @@ class UniMCDecisionPipeline(UniMCZeroShotPipeline):
         language = self.model.config.language
         if questions is not None:
             parse_questions(questions, language)
-            inputs = ({"state": _check_state(state), "questions": questions} for state in inputs)
+            inputs = ({"state": state, "questions": questions} for state in inputs)
         return (parse_request(request, language) for request in inputs)
 
     def _run(self, requests: Iterator[Any], *args: Any) -> Iterator[dict]:
@@ -86,16 +84,6 @@ class UniMCDecisionPipeline(UniMCZeroShotPipeline):
                 scores = [1.0] if len(question.options) == 1 else scores_in_order(result, question.options)
                 answers[question.name] = question.answer(scores)
             yield answers
-
-
-def _check_state(state: Any) -> Any:
-    """Raise if `state` looks like a request, whose own questions would be read as text; return it."""
-    if isinstance(state, Mapping) and "state" in state:
-        raise ValueError(
-            "`inputs` holds a dict with a `state`, and `questions` is given: pass the state alone, or requests "
-            '{"state": ..., "questions": ...} without `questions`.'
-        )
-    return state
 
 
 @dataclass

@@ -5,10 +5,6 @@ from __future__ import annotations
 from numbers import Integral
 from typing import Any
 
-from transformers.utils import logging
-
-logger = logging.get_logger(__name__)
-
 DEFAULT_MAX_LENGTH = 512
 
 # The parts of an example in the order of its tokens: options, question, text and second text; `""` is none.
@@ -17,8 +13,7 @@ Example = tuple[tuple[str, ...], str, str, str]
 
 def check_examples(text: Any, text_pair: Any, options: Any, question: Any, max_length: int | None) -> list[Example]:
     """The arguments of a tokenizer call as examples; a `TypeError` or `ValueError` names the one that is wrong."""
-    is_integer = isinstance(max_length, Integral) and not isinstance(max_length, bool)
-    if max_length is not None and not (is_integer and max_length > 0):
+    if max_length is not None and (type(max_length) is bool or not isinstance(max_length, Integral) or max_length < 1):
         raise ValueError(f"`max_length` must be a positive integer or None, got {max_length!r}.")
     is_batched = isinstance(text, (list, tuple))
     texts = [check_text("text", value) for value in (text if is_batched else [text])]
@@ -101,10 +96,7 @@ def lay_out(
     features: dict[str, list] = {name: [] for name in names}
     sep_id = special[2]
     menus = {menu for menu, *_ in examples}
-    heads = {}
-    for menu in menus:
-        _warn_of_lost(menu, ids)
-        heads[menu] = _lay_out_menu([ids[option] for option in menu], *special)
+    heads = {menu: _lay_out_menu([ids[option] for option in menu], *special) for menu in menus}
     for row, (menu, question, text, text_pair) in enumerate(examples):
         head, option_ids, option_positions = heads[menu]
         limit, room = _limits(len(head), max(len(ids[option]) for option in menu), max_length, model_max_length)
@@ -133,16 +125,6 @@ def lay_out(
         features["option_positions"].append(option_positions)
         features["num_truncated_tokens"].append(truncated)
     return features
-
-
-def _warn_of_lost(menu: tuple[str, ...], ids: dict[str, list[int]]) -> None:
-    """Say once that the vocabulary drops an option of a menu, or does not tell two of them apart."""
-    distinct = {tuple(ids[option]) for option in menu}
-    # The messages name no option, since every one is kept for ever and users send many menus.
-    if len(distinct) < len(menu):
-        logger.warning_once("Some options of a menu are the same tokens in this vocabulary: their scores are equal.")
-    if () in distinct:
-        logger.warning_once("Some options have no token in this vocabulary: their scores mean nothing.")
 
 
 def _lay_out_menu(options: list[list[int]], cls_id: int, mask_id: int, sep_id: int) -> tuple[list[int], ...]:

@@ -193,13 +193,6 @@ def test_wrong_requests_raise(decide: UniMCDecisionPipeline, request_: object, m
         decide(request_)
 
 
-def test_requests_beside_questions_raise(decide: UniMCDecisionPipeline, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(decide.model, "forward", lambda **_: pytest.fail("computed before the check"))
-    for inputs in (REQUEST, {"state": "sky"}, ["sky", REQUEST], [{"text": "sky"}, {"state": "sky", "id": 1}]):
-        with pytest.raises(ValueError, match="a dict with a `state`, and `questions` is given"):
-            decide(inputs, questions=QUESTIONS)
-
-
 def test_every_wrong_question_is_listed(decide: UniMCDecisionPipeline) -> None:
     wrong = {
         "no dict": ("what", "`type` must be one of choice, score, noul, got 'what'"),

@@ -11,7 +11,6 @@ from places import SHARED
 from tiny_models import SPECIAL, needs_shared, tiny_tokenizer
 
 from unimc_hf import UniMCTokenizer
-from unimc_hf.option_inputs import logger
 
 
 @pytest.fixture
@@ -196,17 +195,6 @@ def test_without_a_limit_a_long_menu_does_not_cost_the_text(tokenizer: UniMCToke
 def test_wrong_input_raises(tokenizer: UniMCTokenizer, arguments: dict, error: type, message: str) -> None:
     with pytest.raises(error, match=message):
         tokenizer(**{"text": "sky", **arguments})
-
-
-def test_options_that_the_vocabulary_does_not_tell_apart_or_drops_are_told(
-    tokenizer: UniMCTokenizer, caplog: pytest.LogCaptureFixture
-) -> None:
-    for options, expected in ((["red", "blue"], ""), (["\U0001f600", "\U0001f621"], "same"), (["red", "\u200b"], "no")):
-        logger.warning_once.cache_clear()
-        caplog.clear()
-        tokenizer("sky", options=options)
-        assert ("the same tokens" in caplog.text) == (expected == "same"), caplog.text
-        assert ("no token in this vocabulary" in caplog.text) == (expected == "no"), caplog.text
 
 
 def test_without_options_it_is_the_plain_tokenizer(tokenizer: UniMCTokenizer) -> None:
