@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from ..loading.configuration_checks import CALIBRATION_RANGES, check_calibration
+from ..loading.configuration_checks import check_calibration
 from .classifiers import unimc_classifier
 from .jsonl_examples import Example
 from .metrics import check_labels
@@ -125,12 +125,11 @@ def fit_calibration(scored: ScoredDataSets) -> Calibration:
         sigmoid_scale=round(scale, 4),
         sigmoid_bias=round(float(regression.intercept_[0]), 4),
     )
-    for name, (least, most) in CALIBRATION_RANGES.items():
-        if not least <= (value := getattr(calibration, name)) <= most:
-            raise ValueError(
-                f"`data_sets`: yes - no hardly tells their options apart: `{name}` would be {value:g}, must be from "
-                f"{least:g} to {most:g}; this model cannot answer."
-            )
+    try:
+        check_calibration(calibration)
+    except ValueError as error:
+        message = f"`data_sets`: yes - no hardly tells their options apart: {error} This model cannot answer."
+        raise ValueError(message) from None
     return calibration
 
 
