@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from torch import nn
 
 from ..configuration_unimc import UniMCConfig
+from ..masked_lm_head import MaskedLMHead
 from ..modeling_unimc import UniMCForMultipleChoice
 from ..tokenization_unimc import UniMCTokenizer
 
@@ -33,14 +35,22 @@ def load_backbone(folder: str, config: dict[str, Any]) -> tuple[UniMCForMultiple
         dtype=torch.float32,
     )
     model, info = loaded
-    if any("transform.dense.weight" in key for key in info["missing_keys"]):
-        dense = model.cls.predictions.transform.dense
+    name, dense = _dense_of_head(model)
+    if f"{name}.weight" in info["missing_keys"] and dense.in_features == dense.out_features:
         with torch.no_grad():
             dense.weight.copy_(torch.eye(dense.out_features))
-            dense.bias.zero_()
+            if dense.bias is not None:
+                dense.bias.zero_()
     for name, parameter in model.named_parameters():
         parameter.requires_grad_(not any(part in name for part in config["frozen"]))
     return model.to(getattr(torch, config["dtype"])), tokenizer
+
+
+def _dense_of_head(model: UniMCForMultipleChoice) -> tuple[str, nn.Linear]:
+    """Name and module of the linear layer that the MLM head applies before its decoder."""
+    parts = [part for part in MaskedLMHead.find(model).transforms if isinstance(part, nn.Module)]
+    dense = next(module for part in parts for module in part.modules() if isinstance(module, nn.Linear))
+    return next((name, module) for name, module in model.named_modules() if module is dense)
 
 
 __all__ = ["load_backbone"]
