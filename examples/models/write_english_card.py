@@ -5,7 +5,7 @@
 Write the card of the packaged model from the committed figures, the recipe and the table of sources.
 
     cd examples/models/english
-    python ../write_english_card.py evaluation_english.json train_english_ninth.json \
+    python ../write_english_card.py evaluation_english.json train_english_tenth.json \
         --tasks tasks_evaluation.json --training training_english.json \
         --calibration calibration_english.json --sources SOURCES.md
 
@@ -112,7 +112,7 @@ The backbone is Apache-2.0, the weights here are Apache-2.0.
   against dialects and groups; do not let the model decide about people.
 """
 
-TAUGHT = """The latest also learn from soft targets, the last one from {rows:,}: what `{embedder}`
+TAUGHT = """Some also learn from soft targets, the last of them from {rows:,}: what `{embedder}`
 (Apache-2.0) and {model} together think of training texts and menus of the written tasks, batch-calibrated
 (`examples/pretrain/taught_rows.py`).
 """
@@ -151,6 +151,8 @@ def main() -> None:
     written = read_written_tasks([WRITTEN])
     ours, *others = figures.items()
     data_sets = ours[1]["data_sets"]
+    files = [arguments.recipe.parent / run["recipe"] for run in training["runs"].values()]
+    taught = [part for file in files if file.is_file() and (part := read_recipe(file).get("taught"))]
 
     licences = read_sources(arguments.sources)
     source_rows = [
@@ -190,7 +192,7 @@ def main() -> None:
                 for kind, rows in calibration["calibration_error"].items()
             ],
         ),
-        taught=TAUGHT.format(**recipe["taught"]) if recipe.get("taught") else "",
+        taught=TAUGHT.format(**taught[-1]) if taught else "",
         weights=training["weights"],
         runs=table(
             ["run", "recipe", "starts from", "steps", "examples", "hours", "hardware", "note"],
