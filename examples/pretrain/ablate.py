@@ -8,7 +8,9 @@ Short training runs that differ from the recipe in one thing each, compared on t
         --data train --backbones backbones --work /tmp/ablations
 
 The file names the recipe, the number of steps, and what each run changes. A run that has a result in the file is not
-repeated, so a broken series goes on where it was; delete a result to have it again. The table is written beside it.
+repeated, so a broken series goes on where it was; delete a result to have it again. The table is written beside it:
+every run against the first, with an interval of the paired difference over the tasks. `--written` trains on written
+tasks, too, and `--develop` compares on some.
 """
 
 from __future__ import annotations
@@ -20,6 +22,12 @@ import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+
+sys.path.append(str(Path(__file__).resolve().parents[1] / "evaluate"))  # the paired interval is there
+
+from evaluate_tasks import interval
 
 from unimc_hf.training.recipes import read_recipe
 
@@ -58,6 +66,8 @@ def run(name: str, spec: dict[str, Any], arguments: argparse.Namespace) -> dict[
     command = [sys.executable, str(TRAIN), str(folder / "recipe.json"), "--data", *map(str, arguments.data)]
     command += ["--backbone", str(backbone), "--teacher", str(arguments.backbones / spec["backbone"])]
     command += ["--output", str(folder), "--max_steps", str(steps)]
+    for option, folders in (("--written", arguments.written), ("--develop", arguments.develop)):
+        command += [option, *map(str, folders)] if folders else []
     with open(folder / "log", "w") as log:
         subprocess.run(command, check=True, stdout=log, stderr=subprocess.STDOUT)
     state = json.loads((folder / "checkpoints" / f"checkpoint-{steps}" / "trainer_state.json").read_text())
@@ -70,21 +80,27 @@ def run(name: str, spec: dict[str, Any], arguments: argparse.Namespace) -> dict[
 
 
 def markdown(spec: dict[str, Any]) -> str:
-    """Mean macro-F1 and accuracy of every run that has a result, and the difference from the first."""
+    """Mean macro-F1 and accuracy of every run that has a result, and the paired difference from the first."""
     done = {name: variant for name, variant in spec["runs"].items() if "result" in variant}
-    first = next(iter(done.values()))["result"]["mean_macro_f1"]
+    first = next(iter(done.values()))["result"]
+    tasks = [name for name in first if not name.startswith("mean_")]
     lines = [
         f"# Ablations: {spec['steps']} steps from {spec['backbone']}, means over {spec['tasks']} held-out tasks",
         "",
         spec["note"],
         "",
-        "| run | macro-F1 | difference | accuracy | what changes |",
-        "|---|---|---|---|---|",
+        "| run | macro-F1 | difference | 95 % interval | accuracy | what changes |",
+        "|---|---|---|---|---|---|",
     ]
     for name, variant in done.items():
-        mean, accuracy = variant["result"]["mean_macro_f1"], variant["result"]["mean_accuracy"]
+        result = variant["result"]
+        difference = np.array([result[task] - first[task] for task in tasks])
+        low, high = interval(difference)
         what = variant.get("why") or ", ".join(f"`{k}` = {json.dumps(v)}" for k, v in variant["changes"].items())
-        lines.append(f"| {name} | {mean:.3f} | {mean - first:+.3f} | {accuracy:.3f} | {what} |")
+        lines.append(
+            f"| {name} | {result['mean_macro_f1']:.3f} | {difference.mean():+.3f} | {low:+.3f} to {high:+.3f} | "
+            f"{result['mean_accuracy']:.3f} | {what} |"
+        )
     return "\n".join(lines) + "\n"
 
 
@@ -92,6 +108,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("file", type=Path, help="JSON file of the runs; results are written into it")
     parser.add_argument("--data", type=Path, nargs="+", required=True, help="folders of the JSONL training sources")
+    parser.add_argument("--written", type=Path, nargs="+", default=[], help="folders of written tasks to train on")
+    parser.add_argument("--develop", type=Path, nargs="+", default=[], help="folders of written tasks to compare on")
     parser.add_argument("--backbones", type=Path, required=True, help="folder of the backbones' folders")
     parser.add_argument("--work", type=Path, required=True, help="folder for checkpoints and logs")
     parser.add_argument("--only", nargs="+", help="names of the runs to do, all that have no result if not given")

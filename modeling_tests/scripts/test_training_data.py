@@ -136,6 +136,18 @@ def test_an_ablation_changes_one_thing_and_refuses_unknown_names() -> None:
     spec = json.loads((ENGLISH / "ablations_english.json").read_text())
     for run in spec["runs"].values():
         ablate.changed(RECIPE, run["changes"])
+    assert ablate.markdown(spec) == (ENGLISH / "ablations_english.md").read_text()
+
+
+def test_an_ablation_is_compared_with_the_first_run_task_by_task() -> None:
+    first = {"a": 0.5, "b": 0.25, "mean_macro_f1": 0.375, "mean_accuracy": 0.4}
+    # The same on every task, and better on one as much as it is worse on the other.
+    shifted = {**first, "a": 0.625, "b": 0.375, "mean_macro_f1": 0.5}
+    swapped = {**first, "a": 0.25, "b": 0.5}
+    runs = {name: {"changes": {}, "result": result} for name, result in zip("123", (first, shifted, swapped))}
+    table = ablate.markdown({"steps": 1, "backbone": "x", "tasks": 2, "note": "", "runs": runs})
+    assert "| 2 | 0.500 | +0.125 | +0.125 to +0.125 |" in table
+    assert "| 3 | 0.375 | +0.000 | -0.250 to +0.250 |" in table
 
 
 # -- Chinese
