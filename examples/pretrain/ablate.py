@@ -57,7 +57,7 @@ def run(name: str, spec: dict[str, Any], arguments: argparse.Namespace) -> dict[
     # The same mixture, less of it: a short run would only ever see a part, and making it takes its time.
     recipe["sources"] = {source: math.ceil(cap * spec["share"]) for source, cap in recipe["sources"].items()}
     recipe["opinions"] = math.ceil(recipe["opinions"] * spec["share"])
-    for part in ("examples", "phrases"):
+    for part in {"examples", "phrases"} & set(recipe["similarity"]):
         recipe["similarity"][part] = math.ceil(recipe["similarity"][part] * spec["share"])
     folder = arguments.work / name.replace(" ", "-")
     folder.mkdir(parents=True, exist_ok=True)
