@@ -8,18 +8,12 @@ import pytest
 import torch
 from tiny_models import FAMILIES, tiny_model, tiny_tokenizer
 
-from unimc_hf.masked_lm_head import MaskedLMHead
-from unimc_hf.training.backbone import load_backbone
+from unimc_hf.training.backbone import _dense_of_head, load_backbone
 
 RECIPE = {
     "language": "english", "dtype": "float32", "frozen": ["word_embeddings"], "hidden_dropout_prob": 0.0,
     "option_mlm_loss": "yes_no",
 }  # fmt: skip
-
-
-def dense_of(model: torch.nn.Module) -> torch.nn.Linear:
-    parts = [part for part in MaskedLMHead.find(model).transforms if isinstance(part, torch.nn.Module)]
-    return next(module for part in parts for module in part.modules() if isinstance(module, torch.nn.Linear))
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -30,7 +24,7 @@ def test_a_head_that_is_not_there_starts_as_the_identity(family: str, tmp_path: 
     model, _ = load_backbone(str(tmp_path), RECIPE)
     weights = model.get_backbone().state_dict()
     assert all(torch.equal(value, weights[name]) for name, value in encoder.state_dict().items())
-    dense = dense_of(model)
+    _, dense = _dense_of_head(model)
     if dense.in_features == dense.out_features:
         torch.testing.assert_close(dense.weight, torch.eye(dense.out_features))
         assert dense.bias is None or not dense.bias.any()
@@ -43,4 +37,4 @@ def test_a_head_that_is_there_is_kept(family: str, tmp_path: Path) -> None:
     tiny_model(family).save_pretrained(tmp_path)
     tiny_tokenizer().save_pretrained(tmp_path)
     model, _ = load_backbone(str(tmp_path), RECIPE)
-    torch.testing.assert_close(dense_of(model).weight, dense_of(tiny_model(family)).weight)
+    torch.testing.assert_close(_dense_of_head(model)[1].weight, _dense_of_head(tiny_model(family))[1].weight)

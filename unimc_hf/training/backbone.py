@@ -49,8 +49,8 @@ def load_backbone(folder: str, config: dict[str, Any]) -> tuple[UniMCForMultiple
 def _dense_of_head(model: UniMCForMultipleChoice) -> tuple[str, nn.Linear]:
     """Name and module of the linear layer that the MLM head applies before its decoder."""
     parts = [part for part in MaskedLMHead.find(model).transforms if isinstance(part, nn.Module)]
-    dense = next(module for part in parts for module in part.modules() if isinstance(module, nn.Linear))
-    return next((name, module) for name, module in model.named_modules() if module is dense)
+    linear = {module for part in parts for module in part.modules() if isinstance(module, nn.Linear)}
+    return next((name, module) for name, module in model.named_modules() if module in linear)
 
 
 __all__ = ["load_backbone"]
