@@ -10,6 +10,7 @@ from transformers.pipelines import PIPELINE_REGISTRY
 
 from .configuration_unimc import UniMCConfig
 from .decision import UniMCDecisionPipeline, UniMCForDecision
+from .deployment.linear_layers import call_model
 from .loading.configuration_checks import check_backbone, check_settings
 from .loading.from_pretrained import from_plain, get_config_dict, load_model, load_tokenizer
 from .loading.installed_models import (
@@ -53,6 +54,7 @@ for _class, _name, _hook in (
     (UniMCForMultipleChoice, "check_inputs", check_inputs),
     (UniMCForMultipleChoice, "check_targets", staticmethod(check_targets)),
     (UniMCForMultipleChoice, "save_pretrained", save_model),
+    (UniMCForMultipleChoice, "__call__", call_model),
     (UniMCZeroShotPipeline, "complete", staticmethod(complete)),
     (UniMCZeroShotPipeline, "make_room", staticmethod(make_room)),
 ):

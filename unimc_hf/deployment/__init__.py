@@ -1,1 +1,1 @@
-"""Running an exported model where PyTorch's network is not needed."""
+"""What a model runs on: linear layers by the faster library, and exported models without PyTorch's network."""
