@@ -38,7 +38,8 @@ class UniMCTrainer(Trainer):
     """
     `Trainer` whose losses are means over all that an optimizer step saw, and which evaluates and predicts on examples
     as they are: what a [`DataCollatorForUniMC`] masks or adds is for training. An example without a label has -100
-    among the `label_ids` of an evaluation, whose loss is a mean over the examples that have a label or `option_probs`.
+    among the `label_ids` of an evaluation, and so has one with a number for each option, unless all have these. The
+    loss is a mean over the examples that have a label or `option_probs`.
 
     Args:
         lengths (`Sequence[int]`, *optional*): estimated tokens of every training example. With it batches are
@@ -100,20 +101,21 @@ class UniMCTrainer(Trainer):
         return self.accelerator.prepare(loader)
 
     def get_eval_dataloader(self, eval_dataset: Any = None) -> DataLoader:
-        with self._plain_collator():
+        dataset: Any = self.eval_dataset if eval_dataset is None else eval_dataset
+        with self._plain_collator(self.eval_dataset[dataset] if isinstance(dataset, str) else dataset):  # type: ignore[index]
             return super().get_eval_dataloader(eval_dataset)
 
     def get_test_dataloader(self, test_dataset: Any) -> DataLoader:
-        with self._plain_collator():
+        with self._plain_collator(test_dataset):
             return super().get_test_dataloader(test_dataset)
 
     @contextmanager
-    def _plain_collator(self) -> Iterator[None]:
+    def _plain_collator(self, dataset: Any) -> Iterator[None]:
         """Trainer has one collator for all; here it gives examples as they are, without masks and distractors."""
         collator = self.data_collator
         if isinstance(collator, DataCollatorForUniMC):
             plain = replace(collator, mlm=False, distractor_probability=0.0)
-            self.data_collator = partial(_collate_for_evaluation, plain)
+            self.data_collator = partial(_collate_for_evaluation, plain, _is_multi_label(dataset))
         try:
             yield
         finally:
@@ -212,10 +214,23 @@ class UniMCTrainer(Trainer):
         return optimizer_class, optimizer_kwargs
 
 
-def _collate_for_evaluation(collator: DataCollatorForUniMC, features: Sequence[Any]) -> dict[str, torch.Tensor]:
-    """Every batch with `labels`: Trainer would leave out those of a batch without, and its loss."""
+def _is_multi_label(dataset: Any) -> bool:
+    """Whether every example of a dataset has one number for each option as its label."""
+    examples: Any = dataset if has_length(dataset) else [None]
+    return all(isinstance(example, Mapping) and isinstance(example.get("label"), list) for example in examples)
+
+
+def _collate_for_evaluation(
+    collator: DataCollatorForUniMC, is_multi_label: bool, features: Sequence[Any]
+) -> dict[str, torch.Tensor]:
+    """Every batch with `labels` of the same shape: Trainer puts them together, and would leave out those of a batch
+    without, and its loss."""
     unlabelled = [isinstance(example, Mapping) and example.get("label") is None for example in features]
-    return collator([{**e, "label": -100} if is_without else e for e, is_without in zip(features, unlabelled)])
+    batch = collator([{**e, "label": -100} if is_without else e for e, is_without in zip(features, unlabelled)])
+    labels = batch.get("labels")
+    if labels is not None and labels.dim() == 2 and not is_multi_label:
+        batch |= {"option_targets": labels, "labels": torch.full((len(labels),), -100)}
+    return batch
 
 
 # What the losses are means over: examples of OP, positions of O-MLM and MLM, and examples with any target of options.
