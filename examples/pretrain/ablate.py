@@ -4,13 +4,14 @@
 """
 Short training runs that differ from the recipe in one thing each, compared on tasks that none of them trains on.
 
-    python examples/pretrain/ablate.py examples/models/english/ablations_english.json \
-        --data train --backbones backbones --work /tmp/ablations
+    W=examples/written_tasks/english
+    python examples/pretrain/ablate.py examples/models/english/ablations_english.json --data train \
+        --written $W/train --develop $W/development --backbones backbones --work /tmp/ablations
 
 The file names the recipe, the number of steps, and what each run changes. A run that has a result in the file is not
 repeated, so a broken series goes on where it was; delete a result to have it again. The table is written beside it:
 every run against the first, with an interval of the paired difference over the tasks. `--written` trains on written
-tasks, too, and `--develop` compares on some.
+tasks, too (on every second one in a run with `"written": 0.5`), and `--develop` compares on some.
 """
 
 from __future__ import annotations
@@ -48,8 +49,20 @@ def changed(recipe: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
     return recipe
 
 
-def run(name: str, spec: dict[str, Any], arguments: argparse.Namespace) -> dict[str, float]:
-    """Train one variant and return the macro-F1 on the development tasks after its last step."""
+def some_tasks(folders: list[Path], share: float, output: Path) -> list[Path]:
+    """Folders with that share of the written tasks, evenly chosen: themselves, one in `output`, or none."""
+    if share in (0, 1):
+        return folders if share else []
+    files = [file for folder in folders for file in sorted(folder.glob("*.jsonl"))]
+    lines = [line for file in files for line in file.read_text(encoding="utf-8").splitlines(keepends=True)]
+    chosen = [line for i, line in enumerate(lines) if math.floor((i + 1) * share) > math.floor(i * share)]
+    output.mkdir(parents=True, exist_ok=True)
+    (output / "tasks.jsonl").write_text("".join(chosen), encoding="utf-8")
+    return [output]
+
+
+def run(name: str, spec: dict[str, Any], arguments: argparse.Namespace) -> tuple[dict[str, float], int]:
+    """Train one variant; its macro-F1 on the development tasks after the last step, and the examples it saw."""
     variant = spec["runs"][name]
     steps = variant.get("steps", spec["steps"])
     recipe = changed(read_recipe(arguments.file.parent / spec["recipe"]), variant["changes"])
@@ -66,17 +79,19 @@ def run(name: str, spec: dict[str, Any], arguments: argparse.Namespace) -> dict[
     command = [sys.executable, str(TRAIN), str(folder / "recipe.json"), "--data", *map(str, arguments.data)]
     command += ["--backbone", str(backbone), "--teacher", str(arguments.backbones / spec["backbone"])]
     command += ["--output", str(folder), "--max_steps", str(steps)]
-    for option, folders in (("--written", arguments.written), ("--develop", arguments.develop)):
+    written = some_tasks(arguments.written, variant.get("written", 1), folder / "written")
+    for option, folders in (("--written", written), ("--develop", arguments.develop)):
         command += [option, *map(str, folders)] if folders else []
     with open(folder / "log", "w") as log:
         subprocess.run(command, check=True, stdout=log, stderr=subprocess.STDOUT)
     state = json.loads((folder / "checkpoints" / f"checkpoint-{steps}" / "trainer_state.json").read_text())
     figures = next(entry for entry in reversed(state["log_history"]) if "eval_mean_macro_f1" in entry)
-    return {
+    result = {
         key.removeprefix("eval_"): round(value, 4)
         for key, value in figures.items()
         if key.startswith("eval_") and not key.endswith(("runtime", "per_second", "loss"))
     }
+    return result, json.loads((folder / "training.json").read_text())["examples_seen"]
 
 
 def markdown(spec: dict[str, Any]) -> str:
@@ -89,8 +104,8 @@ def markdown(spec: dict[str, Any]) -> str:
         "",
         spec["note"],
         "",
-        "| run | macro-F1 | difference | 95 % interval | accuracy | what changes |",
-        "|---|---|---|---|---|---|",
+        "| run | examples | macro-F1 | difference | 95 % interval | accuracy | what changes |",
+        "|---|---|---|---|---|---|---|",
     ]
     for name, variant in done.items():
         result = variant["result"]
@@ -98,8 +113,8 @@ def markdown(spec: dict[str, Any]) -> str:
         low, high = interval(difference)
         what = variant.get("why") or ", ".join(f"`{k}` = {json.dumps(v)}" for k, v in variant["changes"].items())
         lines.append(
-            f"| {name} | {result['mean_macro_f1']:.3f} | {difference.mean():+.3f} | {low:+.3f} to {high:+.3f} | "
-            f"{result['mean_accuracy']:.3f} | {what} |"
+            f"| {name} | {variant['examples']:,} | {result['mean_macro_f1']:.3f} | {difference.mean():+.3f} | "
+            f"{low:+.3f} to {high:+.3f} | {result['mean_accuracy']:.3f} | {what} |"
         )
     return "\n".join(lines) + "\n"
 
@@ -118,9 +133,9 @@ def main() -> None:
         spec = json.loads(arguments.file.read_text())
         if "result" in spec["runs"][name] or (arguments.only and name not in arguments.only):
             continue
-        result = run(name, spec, arguments)
+        result, examples = run(name, spec, arguments)
         spec = json.loads(arguments.file.read_text())
-        spec["runs"][name]["result"] = result
+        spec["runs"][name] |= {"examples": examples, "result": result}
         spec["tasks"] = len(result) - 2
         arguments.file.write_text(json.dumps(spec, indent=1) + "\n")
         arguments.file.with_suffix(".md").write_text(markdown(spec))

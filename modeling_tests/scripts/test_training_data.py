@@ -133,10 +133,24 @@ def test_an_ablation_changes_one_thing_and_refuses_unknown_names() -> None:
     assert RECIPE["augmentation"]["yes_no"] > 0
     with pytest.raises(SystemExit, match=r"no augmentation\.nothing"):
         ablate.changed(RECIPE, {"augmentation.nothing": 1})
-    spec = json.loads((ENGLISH / "ablations_english.json").read_text())
+
+
+@pytest.mark.parametrize("file", [ENGLISH / "ablations_english.json", CHINESE_MODEL / "ablations_chinese.json"])
+def test_the_committed_ablations_are_of_their_recipe_and_have_their_table(file: Path) -> None:
+    spec = json.loads(file.read_text())
+    recipe = read_recipe(file.parent / spec["recipe"])
     for run in spec["runs"].values():
-        ablate.changed(RECIPE, run["changes"])
-    assert ablate.markdown(spec) == (ENGLISH / "ablations_english.md").read_text()
+        ablate.changed(recipe, run["changes"])
+    assert ablate.markdown(spec) == file.with_suffix(".md").read_text()
+
+
+def test_half_of_the_written_tasks_are_every_second_one(tmp_path: Path) -> None:
+    for name, lines in (("a", "1\n2\n3\n"), ("b", "4\n")):
+        (tmp_path / f"{name}.jsonl").write_text(lines)
+    half = ablate.some_tasks([tmp_path], 0.5, tmp_path / "half")
+    assert [file.read_text() for folder in half for file in folder.iterdir()] == ["2\n4\n"]
+    assert ablate.some_tasks([tmp_path], 1, tmp_path / "all") == [tmp_path]
+    assert ablate.some_tasks([tmp_path], 0, tmp_path / "none") == []
 
 
 def test_an_ablation_is_compared_with_the_first_run_task_by_task() -> None:
@@ -144,10 +158,11 @@ def test_an_ablation_is_compared_with_the_first_run_task_by_task() -> None:
     # The same on every task, and better on one as much as it is worse on the other.
     shifted = {**first, "a": 0.625, "b": 0.375, "mean_macro_f1": 0.5}
     swapped = {**first, "a": 0.25, "b": 0.5}
-    runs = {name: {"changes": {}, "result": result} for name, result in zip("123", (first, shifted, swapped))}
+    results = zip("123", (first, shifted, swapped))
+    runs = {name: {"changes": {}, "examples": 9000, "result": result} for name, result in results}
     table = ablate.markdown({"steps": 1, "backbone": "x", "tasks": 2, "note": "", "runs": runs})
-    assert "| 2 | 0.500 | +0.125 | +0.125 to +0.125 |" in table
-    assert "| 3 | 0.375 | +0.000 | -0.250 to +0.250 |" in table
+    assert "| 2 | 9,000 | 0.500 | +0.125 | +0.125 to +0.125 |" in table
+    assert "| 3 | 9,000 | 0.375 | +0.000 | -0.250 to +0.250 |" in table
 
 
 # -- Chinese
