@@ -347,6 +347,16 @@ def test_the_prediction_loss_is_a_mean_over_examples_whatever_their_menus() -> N
         assert float(model(**collator(examples)).op_loss) == pytest.approx(sum(alone) / 3, abs=1e-5)
 
 
+class Stream(torch.utils.data.IterableDataset):
+    """A dataset without a length."""
+
+    def __init__(self, examples: list[dict]) -> None:
+        self.examples = examples
+
+    def __iter__(self):
+        return iter(self.examples)
+
+
 @pytest.mark.parametrize("batch_size", [1, 2, 4])
 def test_an_evaluation_takes_labels_of_every_form_in_any_order(batch_size: int, tmp_path: Path) -> None:
     one, several, none = ({**MIXED[row], "label": MIXED[row].get("label", -100)} for row in (0, 1, 3))
@@ -365,7 +375,8 @@ def test_an_evaluation_takes_labels_of_every_form_in_any_order(batch_size: int, 
         assert [row["label"] if row is one else -100 for row in rows] == prediction.label_ids.tolist()
         assert trainer.evaluate(rows)["eval_loss"] == pytest.approx(losses[0], abs=1e-5)
     assert losses[0] == pytest.approx(losses[1], abs=1e-5)
-    assert trainer.predict([several, several]).label_ids.shape == (2, len(several["options"]))
+    for rows in ([several, several], Stream([several, several])):
+        assert trainer.predict(rows).label_ids.shape == (2, len(several["options"]))
 
 
 def test_pure_batches_keep_their_form_and_two_targets_of_one_row_are_refused() -> None:

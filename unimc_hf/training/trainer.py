@@ -115,7 +115,7 @@ class UniMCTrainer(Trainer):
         collator = self.data_collator
         if isinstance(collator, DataCollatorForUniMC):
             plain = replace(collator, mlm=False, distractor_probability=0.0)
-            self.data_collator = partial(_collate_for_evaluation, plain, _is_multi_label(dataset))
+            self.data_collator = partial(_collate_for_evaluation, plain, _has_single_labels(dataset))
         try:
             yield
         finally:
@@ -214,21 +214,21 @@ class UniMCTrainer(Trainer):
         return optimizer_class, optimizer_kwargs
 
 
-def _is_multi_label(dataset: Any) -> bool:
-    """Whether every example of a dataset has one number for each option as its label."""
-    examples: Any = dataset if has_length(dataset) else [None]
-    return all(isinstance(example, Mapping) and isinstance(example.get("label"), list) for example in examples)
+def _has_single_labels(dataset: Any) -> bool:
+    """Whether some example of a dataset has no number for each option as its label; not known of a stream."""
+    examples: Any = dataset if has_length(dataset) else ()
+    return any(isinstance(example, Mapping) and not isinstance(example.get("label"), list) for example in examples)
 
 
 def _collate_for_evaluation(
-    collator: DataCollatorForUniMC, is_multi_label: bool, features: Sequence[Any]
+    collator: DataCollatorForUniMC, has_single_labels: bool, features: Sequence[Any]
 ) -> dict[str, torch.Tensor]:
     """Every batch with `labels` of the same shape: Trainer puts them together, and would leave out those of a batch
     without, and its loss."""
     unlabelled = [isinstance(example, Mapping) and example.get("label") is None for example in features]
     batch = collator([{**e, "label": -100} if is_without else e for e, is_without in zip(features, unlabelled)])
     labels = batch.get("labels")
-    if labels is not None and labels.dim() == 2 and not is_multi_label:
+    if labels is not None and labels.dim() == 2 and has_single_labels:
         batch |= {"option_targets": labels, "labels": torch.full((len(labels),), -100)}
     return batch
 
