@@ -26,7 +26,7 @@ from typing import Any
 
 os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 
-import torch
+from fine_tuning import training_dtype
 from transformers import TrainingArguments, set_seed
 
 from unimc_hf import DEFAULT_MODEL, DataCollatorForUniMC, UniMCForMultipleChoice, UniMCTokenizer, UniMCZeroShotPipeline
@@ -114,7 +114,7 @@ def run(name: str, spec: dict[str, Any], source: str, seed: int, pools: dict[str
     model_folder = spec["model"] or DEFAULT_MODEL
     tokenizer = UniMCTokenizer.from_pretrained(model_folder)
     set_seed(seed)
-    model = UniMCForMultipleChoice.from_pretrained(model_folder, dtype=torch.bfloat16)
+    model = UniMCForMultipleChoice.from_pretrained(model_folder, dtype=training_dtype())
     with tempfile.TemporaryDirectory() as folder:
         UniMCTrainer(
             model=model,
