@@ -1,7 +1,7 @@
 """`UniMCConfig`: which masked language model is inside, and which two words mean right and wrong.
 
 A UniMC model adds no parameter to its backbone, so its configuration is the backbone's own (`text_config`) plus two
-token ids.
+token ids and how scores are made of them.
 """
 
 from __future__ import annotations

@@ -35,10 +35,10 @@ class UniMCZeroShotPipeline(Pipeline):
     r"""
     Zero-shot classification in one forward pass per batch, called and answering as `zero-shot-classification` is.
 
-    Permuting the labels changes nothing, to the last bit. On CPUs that have instructions for bfloat16 (AVX512-BF16,
-    AMX), the model inside the package, and any whose config says `prefer_bfloat16`, runs in it unless a `dtype` is
-    passed. Calls hold no state: threads may share a pipeline, and so may processes that are forked while no call runs
-    (PyTorch computes with one thread in each of them).
+    Permuting the labels changes nothing, to the last bit (but for DeBERTa-v2). On CPUs with instructions for bfloat16
+    (AVX512-BF16, AMX), the model inside the package, and any whose config says `prefer_bfloat16`, runs in it unless a
+    `dtype` is passed. Calls hold no state: threads may share a pipeline, and so may processes that are forked while no
+    call runs (PyTorch computes with one thread in each of them).
 
     Example:
 
@@ -147,10 +147,10 @@ class UniMCZeroShotPipeline(Pipeline):
                 the question, the options and `text_pair`, and average their logits. By default its end is cut.
 
         Returns:
-            `dict` or `list[dict]` with `sequence` (`str`), `labels` (`list[str]`, best first; one that two groups
-            have is "group: label") and `scores` (`list[float]`). With groups, `groups` (`list[str]`, best first) and
-            `group_scores` (`list[float]`): the sum of all their labels, with `multi_label` the best. Where a text was
-            too long, `num_truncated_tokens` (`int`) that were cut, or `num_windows` (`int`) in which it was read.
+            `dict`, `list[dict]` or, of a stream, an iterator, with `sequence` (`str`), `labels` (`list[str]`, best
+            first; one that two groups have is "group: label") and `scores` (`list[float]`). With groups, `groups`
+            (`list[str]`, best first), `group_scores` (`list[float]`: sums of all their labels, with `multi_label` the
+            best). Of a text too long `num_truncated_tokens` (`int`) that were cut, or `num_windows` (`int`) read.
 
         Raises:
             TypeError, ValueError: naming the argument, before any text of a list is encoded; where a text, its

@@ -11,6 +11,7 @@ Milliseconds for 4,096 tokens in bfloat16 with the heads of MiniLM (12 of 32), m
 
 from __future__ import annotations
 
+import argparse
 import statistics
 import time
 
@@ -59,4 +60,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     main()

@@ -4,7 +4,7 @@
 """
 What bfloat16, compilation, onnxruntime and 8-bit integers gain in speed, and what they change in the answers.
 
-    pip install "unimc_hf[onnx,train]"
+    pip install ".[onnx,train]"
     python examples/benchmark/precision.py examples/written_tasks/english/evaluation/*.jsonl \
         --output examples/benchmark/results/precision.json
 

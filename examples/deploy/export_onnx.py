@@ -4,7 +4,7 @@
 """
 Export a UniMC model to ONNX, with any number of texts, tokens and options, and check that it answers the same.
 
-    pip install "unimc_hf[onnx]"
+    pip install ".[onnx]"
     python examples/deploy/export_onnx.py /tmp/unimc-onnx
     python examples/deploy/export_onnx.py /tmp/unimc-onnx --int8
 

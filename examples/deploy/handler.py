@@ -1,8 +1,9 @@
 """`EndpointHandler`: what Hugging Face Inference Endpoints runs, to be copied beside the weights of a model.
 
 The file stands alone at the root of a repository. A body is `{"inputs": ..., "parameters": {...}}`: texts (or dicts
-with `text`) and the arguments of the zero-shot pipeline, or a decision request (or a list of them) as `inputs`.
-Endpoints answer an exception with status 400 and `{"error": ...}`, so what is wrong with a request is raised.
+with `text`) and those arguments of the zero-shot pipeline that `PARAMETERS` names, or a decision request (or a list of
+them) as `inputs`. Endpoints answer an exception with status 400 and `{"error": ...}`, so what is wrong with a request
+is raised.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ class EndpointHandler:
         self.max_texts = int(os.environ.get("UNIMC_MAX_TEXTS", 256))
         self.max_labels = int(os.environ.get("UNIMC_MAX_LABELS", 512))
         self.max_characters = int(os.environ.get("UNIMC_MAX_CHARACTERS", 500_000))
-        self.lock = threading.Lock()  # servers call from several threads, and tokenizers are not made for that
+        self.lock = threading.Lock()  # two calls at once are no faster, and need twice the memory
 
     def __call__(self, data: dict[str, Any]) -> Any:
         """

@@ -11,7 +11,7 @@ Everything in the picture is what the tokenizer and the model really compute for
 
 from __future__ import annotations
 
-import sys
+import argparse
 
 import torch
 from matplotlib.colors import ListedColormap
@@ -78,4 +78,6 @@ def main(path: str) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1] if len(sys.argv) > 1 else "layout.png")
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("path", nargs="?", default="layout.png", help="of the picture")
+    main(parser.parse_args().path)

@@ -9,7 +9,7 @@ Draw how the model's two logits at every option become its two scores, for one e
 
 from __future__ import annotations
 
-import sys
+import argparse
 
 import torch
 from matplotlib.figure import Figure
@@ -48,4 +48,6 @@ def main(path: str) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1] if len(sys.argv) > 1 else "scores.png")
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("path", nargs="?", default="scores.png", help="of the picture")
+    main(parser.parse_args().path)

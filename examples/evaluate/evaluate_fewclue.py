@@ -38,7 +38,7 @@ from unimc_hf.evaluation.jsonl_examples import Example, read_jsonl
 from unimc_hf.evaluation.metrics import Classifier, evaluate
 from unimc_hf.evaluation.short_names import short_names, unimc_names
 from unimc_hf.evaluation.source_scores import scores_by_source
-from unimc_hf.pipeline_unimc import is_fast_in_bfloat16
+from unimc_hf.training.backbone import training_dtype
 from unimc_hf.training.token_lengths import token_lengths
 from unimc_hf.training.trainer import UniMCTrainer
 
@@ -84,8 +84,7 @@ def fine_tune(
 ) -> tuple[UniMCForMultipleChoice, UniMCTokenizer]:
     """A copy of the model trained on a task's few rows, after the epoch that was best on its development rows."""
     start = pipeline("unimc-zero-shot", model=source, device="cpu", **_loading(arguments))
-    dtype = torch.bfloat16 if is_fast_in_bfloat16(torch.device("cpu")) else torch.float32
-    model, tokenizer = start.model.to(dtype), start.tokenizer
+    model, tokenizer = start.model.to(getattr(torch, training_dtype())), start.tokenizer
     with tempfile.TemporaryDirectory() as folder:
         trainer = UniMCTrainer(
             model=model,

@@ -40,9 +40,9 @@ WAYS = ("own", "none", "other")  # to ask
 BOOTSTRAP_SAMPLES = 10_000
 
 
-def asked(examples: Sequence[Example], tasks: Sequence[WrittenTask], way: str, seed: int = 0) -> list[Example]:
+def asked(examples: Sequence[Example], tasks: Sequence[WrittenTask], way: str) -> list[Example]:
     """The examples with their own question, none, or one of a task of another domain."""
-    rng = random.Random(seed)
+    rng = random.Random(0)
     domain = {task.name: task.domain for task in tasks}
     questions = [(task.domain, question) for task in tasks for question in task.questions]
     changed = []
@@ -81,9 +81,7 @@ def batch_calibrated(examples: Sequence[Example], probabilities: Sequence[Sequen
     return calibrated
 
 
-def predicted_shares(
-    examples: Sequence[Example], probabilities: Sequence[Sequence[float]], num_labels: int = 3
-) -> dict[str, float]:
+def predicted_shares(examples: Sequence[Example], probabilities: Sequence[Sequence[float]]) -> dict[str, float]:
     """Of inference tasks with three labels: by how much the commonest and the rarest prediction are off their share.
 
     Returns:
@@ -92,8 +90,8 @@ def predicted_shares(
     """
     ratios: dict[str, tuple[np.ndarray, np.ndarray]] = {}
     for example, row in zip(examples, probabilities):
-        if example["task"] == "nli" and len(example["options"]) == num_labels:
-            predicted, true = ratios.setdefault(example["source"], (np.zeros(num_labels), np.zeros(num_labels)))
+        if example["task"] == "nli" and len(example["options"]) == 3:
+            predicted, true = ratios.setdefault(example["source"], (np.zeros(3), np.zeros(3)))
             predicted[int(np.argmax(row))] += 1
             true[example["label"]] += 1
     quotients = [predicted / np.maximum(true, 1) for predicted, true in ratios.values()]
@@ -113,9 +111,9 @@ def mean_none_fits_auroc(classify: Any, tasks: Sequence[WrittenTask]) -> float |
     return round(float(np.mean(areas)), 4) if areas else None
 
 
-def interval(differences: np.ndarray, seed: int = 0) -> list[float]:
+def interval(differences: np.ndarray) -> list[float]:
     """95 % interval of a mean over tasks, by bootstrap over the tasks."""
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(0)
     means = differences[rng.integers(0, len(differences), (BOOTSTRAP_SAMPLES, len(differences)))].mean(1)
     return [round(float(bound), 4) for bound in np.percentile(means, [2.5, 97.5])]
 

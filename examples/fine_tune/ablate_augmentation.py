@@ -26,12 +26,12 @@ from typing import Any
 
 os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 
-from fine_tuning import training_dtype
 from transformers import TrainingArguments, set_seed
 
 from unimc_hf import DEFAULT_MODEL, DataCollatorForUniMC, UniMCForMultipleChoice, UniMCTokenizer, UniMCZeroShotPipeline
 from unimc_hf.evaluation.classifiers import unimc_classifier
 from unimc_hf.evaluation.jsonl_examples import Example, read_jsonl
+from unimc_hf.training.backbone import training_dtype
 from unimc_hf.training.data_collator import add_distractors
 from unimc_hf.training.trainer import UniMCTrainer
 

@@ -13,7 +13,7 @@ are zero-shot, `all` is all that there is to train on. Each file is cut in halve
 and one to test on. FewCLUE's published samples are used as they are:
 
     python examples/fine_tune/few_shot.py fewclue/{eprstmt,tnews}.test.jsonl.gz --shots 0 all \
-        --model /tmp/unimc-chinese --backbone intfloat/multilingual-e5-small --output fewclue.json
+        --model examples/chinese_model/unimc_hf_chinese --backbone intfloat/multilingual-e5-small --output fewclue.json
 
 A few minutes on two cores: `--shots 0 16 --seeds 2 --test_rows 300`. A run that was stopped goes on where it was.
 Runs whose training collapses are repeated (see few_shot_methods.py); the table gives the spread over the seeds.

@@ -13,13 +13,14 @@ from typing import Any
 import numpy as np
 import torch
 from few_shot_data import right_class
-from fine_tuning import load_for_training, make_collator, make_trainer, training_dtype
+from fine_tuning import load_for_training, make_collator
 from transformers import (
     AutoModel,
     AutoModelForSequenceClassification,
     AutoTokenizer,
     PrinterCallback,
     ProgressCallback,
+    Trainer,
     TrainingArguments,
     set_seed,
 )
@@ -29,6 +30,8 @@ from unimc_hf import UniMCZeroShotPipeline
 from unimc_hf.evaluation.classifiers import unimc_classifier
 from unimc_hf.evaluation.jsonl_examples import Example
 from unimc_hf.evaluation.metrics import Classifier
+from unimc_hf.training.backbone import training_dtype
+from unimc_hf.training.trainer import UniMCTrainer, check_training_arguments
 
 ATTEMPTS = 3  # trainings before a collapsed few-shot run gives up, each with half the learning rate
 PROBE = 200  # training examples by which a collapse is told
@@ -209,7 +212,8 @@ def load_for_inference(name: str) -> tuple[Any, Any]:
 def train_quietly(
     model: Any, train: list[Example], settings: FewShotSettings, learning_rate: float, seed: int, data_collator: Any
 ) -> float:
-    """Stock `Trainer` without checkpoints; returns the mean loss."""
+    """Stock `Trainer` without checkpoints, with float32 originals in the optimizer where the parameters are bfloat16;
+    returns the mean loss. `model` is a UniMC model or any other."""
     with tempfile.TemporaryDirectory() as folder:
         steps = settings.num_steps(len(train))
         args = TrainingArguments(
@@ -225,8 +229,13 @@ def train_quietly(
             report_to="none",
             disable_tqdm=True,
             dataloader_pin_memory=torch.cuda.is_available(),
+            remove_unused_columns=False,  # the collators read columns that no `forward` has
         )
-        trainer = make_trainer(model, args, train_dataset=train, data_collator=data_collator)
+        check_training_arguments(args)
+        optimizer = UniMCTrainer.get_optimizer_cls_and_kwargs(args, model)
+        trainer = Trainer(
+            model, args, train_dataset=train, data_collator=data_collator, optimizer_cls_and_kwargs=optimizer
+        )
         trainer.remove_callback(PrinterCallback)
         return trainer.train().training_loss
 

@@ -1,4 +1,4 @@
-"""What every fine-tuning script shares: the model ready to train, a `Trainer` around it, its metrics."""
+"""What the fine-tuning scripts share: the model ready to train, its collator, its metrics."""
 
 from __future__ import annotations
 
@@ -6,25 +6,13 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-import torch
-from transformers import EvalPrediction, Trainer, TrainingArguments
+from transformers import EvalPrediction
 
 from unimc_hf import DataCollatorForUniMC, UniMCConfig, UniMCForMultipleChoice, UniMCTokenizer
 from unimc_hf.evaluation.calibration import Calibration
 from unimc_hf.evaluation.jsonl_examples import Example
 from unimc_hf.evaluation.metrics import option_metrics
-from unimc_hf.pipeline_unimc import is_fast_in_bfloat16
-from unimc_hf.training.backbone import load_backbone
-from unimc_hf.training.trainer import UniMCTrainer, check_training_arguments
-
-
-def training_dtype(name: str = "auto") -> str:
-    """`"bfloat16"` where the processor multiplies in it, which trains about three times as fast, else `"float32"`."""
-    if name != "auto":
-        return name
-    if torch.cuda.is_available():
-        return "bfloat16" if torch.cuda.is_bf16_supported() else "float32"
-    return "bfloat16" if is_fast_in_bfloat16(torch.device("cpu")) else "float32"
+from unimc_hf.training.backbone import load_backbone, training_dtype
 
 
 def load_for_training(
@@ -58,19 +46,6 @@ def load_for_training(
     Calibration().write_to(model.config)
     model.config.prefer_bfloat16 = False
     return model, tokenizer
-
-
-def make_trainer(model: Any, args: TrainingArguments, **kwargs: Any) -> Trainer:
-    """Stock `Trainer`, with float32 originals in the optimizer where the parameters are bfloat16.
-
-    Args:
-        model: a UniMC model, the same inside a `PeftModel`, or any other model.
-        **kwargs: those of `Trainer`.
-    """
-    check_training_arguments(args)
-    args.remove_unused_columns = False  # the collator reads columns that no `forward` has
-    optimizer = UniMCTrainer.get_optimizer_cls_and_kwargs(args, model)
-    return Trainer(model=model, args=args, optimizer_cls_and_kwargs=optimizer, **kwargs)
 
 
 def make_collator(tokenizer: UniMCTokenizer, max_length: int | None = None, mlm: bool = False, seed: int = 0) -> Any:

@@ -23,10 +23,8 @@ from typing import Any
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
 import unimc_hf
-from unimc_hf.evaluation.written_tasks import read_written_tasks
 from unimc_hf.training.recipes import read_recipe
 
-WRITTEN = Path(__file__).resolve().parents[1] / "written_tasks" / "english" / "train"
 WAYS = {
     "own": "its own question",
     "none": "no question",
@@ -88,7 +86,7 @@ The weights are {weights};
 the curves of loss and held-out tasks are in `examples/models/english/training_english.json`. Each run is
 `examples/pretrain/train_multiple_choice.py` with its recipe: OP and O-MLM losses, menus of 2 to 80 options with
 distractors from other tasks, several wordings of every question, label and inference pair. The last runs add the
-written tasks for training ({written_rows} texts of {written_count} tasks), asked by their own question, none, a general
+written tasks for training ({texts:,} texts of {tasks:,} tasks), asked by their own question, none, a general
 one and ones that are about something else.
 {taught}
 {runs}
@@ -148,7 +146,6 @@ def main() -> None:
     calibration = json.loads(arguments.calibration.read_text())
     figures = json.loads(arguments.evaluation.read_text())["classifiers"]
     tasks = json.loads(arguments.tasks.read_text())
-    written = read_written_tasks([WRITTEN])
     ours, *others = figures.items()
     data_sets = ours[1]["data_sets"]
     files = [arguments.recipe.parent / run["recipe"] for run in training["runs"].values()]
@@ -182,8 +179,7 @@ def main() -> None:
         auroc=tasks["none_fits_auroc"],
         **tasks["inference_predicted_over_true"],
         kinds=table(["kind", "macro-F1"], [[kind, f"{score:.3f}"] for kind, score in tasks["by_kind"].items()]),
-        written_rows=sum(len(task.rows) for task in written),
-        written_count=len(written),
+        **training["written"],
         **calibration["calibration"],
         calibration=table(
             ["score", "as trained", "calibrated"],

@@ -8,9 +8,10 @@ The mean of the weights of several trainings from the same backbone, as a model.
 
 Checkpoints of one training or of several: while word embeddings stay and rates are small they end in one basin, where
 the mean is often better than each (Wortsman et al. 2022, "Model soups", arXiv 2203.05482). Judge it on development
-tasks (`evaluate_tasks.py`). `--backbone` with `--share 0.08` moves the encoder that far back towards the one that
-training started from, which keeps some of what that one knew about meaning (Wortsman et al. 2022, "Robust fine-tuning
-of zero-shot models", arXiv 2109.01903). Memory for two models, whatever their number.
+tasks (`evaluate_tasks.py examples/written_tasks/english/development --model FOLDER`). `--backbone` with `--share 0.08`
+moves the encoder that far back towards the one that training started from, which keeps some of what that one knew about
+meaning (Wortsman et al. 2022, "Robust fine-tuning of zero-shot models", arXiv 2109.01903). Memory for two models,
+whatever their number.
 """
 
 from __future__ import annotations

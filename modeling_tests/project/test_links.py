@@ -78,6 +78,10 @@ def test_the_index_of_examples_names_every_script_once() -> None:
     assert sorted(link for link, _ in rows) == sorted({*programs, copied} - {started, collected})
     others = {path.name for path in scripts} - {Path(name).name for name in (*programs, collected)}
     assert {name for name in others if f"`{name}`" not in index} == set()
+    # "`--help` of each script says the rest": none may take it for a file, or start its work.
+    helpful = re.compile(r"ArgumentParser\(|\bparse\(__doc__")
+    texts = {name: scripts[EXAMPLES / name] for name in programs if EXAMPLES / name in scripts}
+    assert {name for name, text in texts.items() if not helpful.search(text)} <= {started, collected}
 
 
 def test_the_index_of_tests_names_every_file_once() -> None:

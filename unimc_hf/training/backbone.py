@@ -10,11 +10,25 @@ from torch import nn
 from ..configuration_unimc import UniMCConfig
 from ..masked_lm_head import MaskedLMHead
 from ..modeling_unimc import UniMCForMultipleChoice
+from ..pipeline_unimc import is_fast_in_bfloat16
 from ..tokenization_unimc import UniMCTokenizer
 
 # What the families call the dropout of hidden states, and that of attention.
 HIDDEN_DROPOUT = ("hidden_dropout_prob", "dropout", "mlp_dropout", "embedding_dropout")
 ATTENTION_DROPOUT = ("attention_probs_dropout_prob", "attention_dropout")
+
+
+def training_dtype(name: str = "auto") -> str:
+    """`"bfloat16"` where the processor multiplies in it, which trains about three times as fast, else `"float32"`.
+
+    Args:
+        name: what is not `"auto"` is returned as it is.
+    """
+    if name != "auto":
+        return name
+    if torch.cuda.is_available():
+        return "bfloat16" if torch.cuda.is_bf16_supported() else "float32"
+    return "bfloat16" if is_fast_in_bfloat16(torch.device("cpu")) else "float32"
 
 
 def load_backbone(folder: str, config: dict[str, Any]) -> tuple[UniMCForMultipleChoice, UniMCTokenizer]:
@@ -53,4 +67,4 @@ def _dense_of_head(model: UniMCForMultipleChoice) -> tuple[str, nn.Linear]:
     return next((name, module) for name, module in model.named_modules() if module in linear)
 
 
-__all__ = ["load_backbone"]
+__all__ = ["load_backbone", "training_dtype"]

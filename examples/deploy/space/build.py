@@ -6,8 +6,8 @@ Collect what the demo needs in one folder, ready to run and to upload as a Huggi
 
 from __future__ import annotations
 
+import argparse
 import shutil
-import sys
 from pathlib import Path
 
 SPACE = Path(__file__).parent
@@ -23,6 +23,6 @@ def build(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 2:
-        sys.exit(__doc__)
-    build(Path(sys.argv[1]))
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path, help="to write")
+    build(parser.parse_args().folder)
