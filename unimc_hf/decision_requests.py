@@ -143,7 +143,8 @@ def _parse_question(name: Any, question: Any, language: str | None) -> DecisionQ
     elif kind == "choice":
         if not isinstance(criteria, Mapping) or not criteria:
             raise ValueError(f"`criteria` must be a dict of options, got {brief(criteria)}; e.g. {EXAMPLES[kind]}.")
-        words = {option: option for option in check_menu("criteria", list(criteria))}
+        criteria = dict(zip(check_menu("criteria", list(criteria)), criteria.values()))
+        words = dict(zip(criteria, criteria))
     else:
         if criteria is not None and not (isinstance(criteria, Mapping) and set(criteria) <= {"true", "false"}):
             raise ValueError(f"`criteria` of a noul question may describe 'true' and 'false', got {brief(criteria)}.")

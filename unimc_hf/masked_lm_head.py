@@ -61,7 +61,7 @@ class MaskedLMHead:
         decoder = self.decoder
         if token_ids is None:
             return decoder(features)
-        if type(decoder) is not nn.Linear:  # quantised or adapted: only its own forward is right
+        if type(decoder) is not nn.Linear or hasattr(decoder, "_hf_hook"):  # quantised, adapted or offloaded
             return decoder(features)[..., token_ids]
         bias = None if decoder.bias is None else decoder.bias[token_ids]
         return F.linear(features, decoder.weight[token_ids], bias)

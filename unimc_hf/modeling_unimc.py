@@ -192,9 +192,7 @@ class UniMCForMultipleChoice(PreTrainedModel):
 
         backbone, head = self.get_backbone(), self.get_masked_lm_head()
         structure = (attention_mask, token_type_ids, option_ids, option_positions)
-        states, outputs = encode(
-            backbone, input_ids, *structure, inputs_embeds, only_options=mlm_target_ids is None, **kwargs
-        )
+        states, outputs = encode(backbone, input_ids, *structure, inputs_embeds, mlm_target_ids is None, **kwargs)
         features = head.transform(states)
         yes_no_logits = head.decode(features, yes_no_token_ids)
         logits = yes_no_logits[..., 0].masked_fill(~has_option, torch.finfo(yes_no_logits.dtype).min)

@@ -61,8 +61,8 @@ def encode(
 
     # SDPA leaves its fast path when the mask is of another dtype than the activations.
     dtype = backbone.dtype if inputs_embeds is None else inputs_embeds.dtype
-    if torch.is_autocast_enabled(backbone.device.type):
-        dtype = torch.get_autocast_dtype(backbone.device.type)
+    if torch.is_autocast_enabled(option_ids.device.type):
+        dtype = torch.get_autocast_dtype(option_ids.device.type)
     if config.model_type == "modernbert":
         inputs["position_ids"] = position_ids
         inputs["attention_mask"] = {

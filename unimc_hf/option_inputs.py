@@ -23,14 +23,14 @@ def check_examples(text: Any, text_pair: Any, options: Any, question: Any, max_l
 
 
 def check_text(name: str, value: Any) -> str:
-    """Raise unless `value` is a string that can be encoded as UTF-8; return it."""
+    """Raise unless `value` is a string that can be encoded as UTF-8; return it, of an `Enum` its value."""
     if not isinstance(value, str):
         raise TypeError(f"`{name}` must be a string, got {type(value).__name__}.")
     try:
         value.encode("utf-8")
     except UnicodeEncodeError as error:
         raise ValueError(f"`{name}` holds a lone surrogate at character {error.start}: not valid text.") from None
-    return value
+    return str.__str__(value)
 
 
 def check_optional_text(name: str, value: Any) -> str:
@@ -44,13 +44,13 @@ def check_menu(name: str, menu: Any) -> tuple[str, ...]:
         raise TypeError(f"`{name}` must be a list of strings, got {type(menu).__name__}.")
     if not menu:
         raise ValueError(f"`{name}` is empty: there is nothing to choose from.")
-    for option in menu:
-        if not check_text(name, option).strip():
-            raise ValueError(f"`{name}` holds an empty option.")
-    if len(set(menu)) != len(menu):
-        repeated = next(option for option in menu if menu.count(option) > 1)
+    options = tuple(check_text(name, option) for option in menu)
+    if not all(map(str.strip, options)):
+        raise ValueError(f"`{name}` holds an empty option.")
+    if len(set(options)) != len(options):
+        repeated = next(option for option in options if options.count(option) > 1)
         raise ValueError(f"`{name}` repeats {repeated!r}: options must differ.")
-    return tuple(menu)
+    return options
 
 
 def _menus(options: Any, size: int, is_batched: bool) -> list[tuple[str, ...]]:
@@ -95,28 +95,30 @@ def lay_out(
     names = ("input_ids", "token_type_ids", "attention_mask", "option_ids", "option_positions", "num_truncated_tokens")
     features: dict[str, list] = {name: [] for name in names}
     sep_id = special[2]
-    menus = {menu for menu, *_ in examples}
-    heads = {menu: _lay_out_menu([ids[option] for option in menu], *special) for menu in menus}
+    heads = {menu: _lay_out_menu([ids[o] for o in menu], *special) for menu in {menu for menu, *_ in examples}}
     for row, (menu, question, text, text_pair) in enumerate(examples):
         head, option_ids, option_positions = heads[menu]
         limit, room = _limits(len(head), max(len(ids[option]) for option in menu), max_length, model_max_length)
-        if room < (len(ids[question]) + 1) * bool(question) + min(len(ids[text]), 1) + 1:
-            asked = f" and a question of {len(ids[question])} tokens" if question else ""
-            raise ValueError(
-                f"`options` do not fit: {len(menu)} options take {len(head) - 2} tokens{asked}, which leaves "
-                f"{max(room, 0)} of {limit} tokens (`max_length`) for the text. Options are never cut: pass fewer or "
-                "shorter ones, or a larger `max_length`."
-            )
+        asked, first, second = ids[question], ids[text], ids[text_pair]
         # An empty text keeps its `[SEP]`, an empty question or second text does not: so were the models trained.
-        parts = [question] * bool(question) + [text] + [text_pair] * bool(text_pair)
-        tail = [token for part in parts for token in (*ids[part], sep_id)]
-        truncated = max(0, len(tail) - room)
-        if truncated and not truncation:
+        num_seps = bool(question) + 1 + bool(text_pair)
+        if room < len(asked) + min(len(first), 1) + min(len(second), 1) + num_seps:
+            with_question = f" and a question of {len(asked)} tokens" if question else ""
             raise ValueError(
-                f"Example {row} has {len(head) + len(tail)} tokens, `max_length` allows {len(head) + room} and "
-                "`truncation` is off."
+                f"`options` do not fit: {len(menu)} options take {len(head) - 2} tokens{with_question}, which leaves "
+                f"{max(room, 0)} of {limit} tokens (`max_length`) for the text. Options are never cut: pass fewer."
             )
-        if truncated:
+        size = len(head) + len(asked) + len(first) + len(second) + num_seps
+        truncated = max(0, size - len(head) - room)
+        if truncated and not truncation:
+            raise ValueError(f"Example {row}: {size} tokens, `max_length` allows {size - truncated}; no `truncation`.")
+        if max_length is None:  # the longer of two texts loses its end first
+            left = len(first) + len(second) - truncated
+            kept = max(left - len(second), min(len(first), (left + 1) // 2))
+            first, second = first[:kept], second[: left - kept]
+        parts = [asked] * bool(question) + [first] + [second] * bool(text_pair)
+        tail = [token for part in parts for token in (*part, sep_id)]
+        if len(tail) > room:  # the reference cuts what is last
             tail = tail[: room - 1] + [sep_id]
         features["input_ids"].append(head + tail)
         features["token_type_ids"].append([0] + [1] * (len(head) - 1) + [0] * len(tail))

@@ -127,14 +127,14 @@ class RequestBuilder:
             if size is not None and len(values) != size:
                 raise ValueError(f"`{name}` has {len(values)} entries for {size} texts.")
 
-    def build(self, inputs: Iterable[Any]) -> Iterator[ClassificationRequest]:
+    def build(self, inputs: Iterable[Any], is_one: bool = False) -> Iterator[ClassificationRequest]:
         """One request per input, lazily; raises at the end of a stream that has fewer than what is one per text."""
         index = -1
         for index, item in enumerate(inputs):
-            yield self._request(item, index)
+            yield self._request(item, index, "inputs" if is_one else f"inputs[{index}]")
         self.check_size(index + 1, is_one=False)
 
-    def _request(self, item: Any, index: int) -> ClassificationRequest:
+    def _request(self, item: Any, index: int, name_of_item: str) -> ClassificationRequest:
         given: dict[Any, Any] = {**self.shared, "text": item}
         for name, entries in self.columns.items():
             if index >= len(entries):
@@ -144,9 +144,9 @@ class RequestBuilder:
             own = {REFERENCE_KEYS.get(key, key): value for key, value in item.items()}
             if "text" not in own:
                 keys = sorted(map(str, item))
-                raise ValueError(f"`inputs` holds a dict without a 'text' (or 'texta'); its keys are {keys}.")
+                raise ValueError(f"`{name_of_item}` is a dict without a 'text' (or 'texta'); its keys are {keys}.")
             given |= {key: value for key, value in own.items() if key == "text" or value is not None}
-        text = check_text("inputs", given["text"])
+        text = check_text(name_of_item, given["text"])
         question, text_pair = (check_optional_text(name, given[name]) for name in ("question", "text_pair"))
         task_type, labels = given.get("task_type"), given.get("candidate_labels")
         if isinstance(task_type, str) and task_type in TASK_TYPE_TEMPLATES:
@@ -178,6 +178,7 @@ def _read_labels(given: Any) -> Menu:
         labels = check_menu("candidate_labels", given if entries is None else entries)
         return labels, labels, ()
     keys = check_menu("candidate_labels", list(given))
+    given = dict(zip(keys, given.values()))
     members = {key: as_list(given[key]) for key in keys}
     if all(labels is None for labels in members.values()):
         texts = [check_optional_text(f"candidate_labels[{key!r}]", given[key]) for key in keys]

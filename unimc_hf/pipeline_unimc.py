@@ -11,12 +11,13 @@ import copy
 import math
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
+from contextlib import suppress
 from dataclasses import replace
 from itertools import groupby
 from typing import Any
 
 import torch
-from torch.utils.data import Dataset
+from torch.utils.data import Dataset, IterableDataset
 from tqdm.auto import tqdm
 from transformers import Pipeline, PreTrainedModel, PreTrainedTokenizerFast
 
@@ -26,7 +27,7 @@ from .token_batches import text_windows, token_batches
 WINDOW, OPTIONS_PER_WINDOW = 512, 65_536  # requests, and options, that are encoded together: most of a stream in memory
 SECONDS_BEFORE_PROGRESS = 5  # on a terminal, work that takes longer shows how far it is
 
-_forks: list[bool] = []  # one for every fork between the process that loaded this file and this one
+_forks: list[bool] = []  # not empty in a process that was forked from one that had loaded this file
 if hasattr(os, "register_at_fork"):  # Windows has no fork
     os.register_at_fork(after_in_child=lambda: _forks.append(True))
 
@@ -83,7 +84,6 @@ class UniMCZeroShotPipeline(Pipeline):
         model, tokenizer = self.complete(model, tokenizer, language)
         check_settings(kwargs)
         super().__init__(model, tokenizer=tokenizer, **kwargs)  # type: ignore[arg-type]
-        self._num_forks = len(_forks)
         self.model.eval()
         is_float32_by_default = getattr(self.model, "dtype_is_auto", False) and self.model.dtype == torch.float32
         if is_float32_by_default and self.model.config.prefer_bfloat16 and is_fast_in_bfloat16(self.device):
@@ -102,7 +102,7 @@ class UniMCZeroShotPipeline(Pipeline):
         return model, tokenizer
 
     @staticmethod
-    def make_room(save_directory: Any, **kwargs: Any) -> None:
+    def make_room(save_directory: Any, model: Any, **kwargs: Any) -> None:
         """What the installed package does before a save (`loading/safe_saves.py`)."""
 
     def _sanitize_parameters(self, **kwargs: Any) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
@@ -118,8 +118,7 @@ class UniMCZeroShotPipeline(Pipeline):
         """
         Classify one text or many.
 
-        Where a list is asked for, a tuple, a set (sorted first), a NumPy array, a pandas Series or a column of a data
-        set will do.
+        For a list a tuple, a set (sorted first), a NumPy array, a pandas Series or a data set's column will do, too.
 
         Args:
             inputs (`str`, `dict`, or a list, generator or dataset of them): texts; or dicts with `text` and where
@@ -174,9 +173,8 @@ class UniMCZeroShotPipeline(Pipeline):
         texts = [inputs] if is_one else as_list(inputs)
         size = None if texts is None else len(texts)
         stream: Iterable[Any] = inputs if texts is None else texts
-        if texts is None and isinstance(inputs, Dataset) and isinstance(inputs, Sized):
-            size = len(inputs)
-            stream = (inputs[i] for i in range(size))
+        if isinstance(inputs, Dataset) and not isinstance(inputs, IterableDataset) and isinstance(inputs, Sized):
+            size, stream = len(inputs), (inputs[i] for i in range(len(inputs)))
         elif not isinstance(stream, Iterable) or isinstance(stream, (bytes, bytearray)) or hasattr(stream, "columns"):
             raise TypeError(f"`inputs` must be a string or a list of strings, got {type(inputs).__name__}.")
         requests = self._requests(stream, size, is_one, **arguments)
@@ -195,7 +193,7 @@ class UniMCZeroShotPipeline(Pipeline):
         builder.check_size(size, is_one)
         if is_one and inputs == [""]:
             raise ValueError("`inputs` is an empty text: there is nothing to classify.")
-        return builder.build(inputs)
+        return builder.build(inputs, is_one)
 
     def _run(self, requests: Iterator[Any], batch_size: int | None, encoding: dict, answering: dict) -> Iterator[dict]:
         for window in _windows(requests):
@@ -203,9 +201,8 @@ class UniMCZeroShotPipeline(Pipeline):
             owners = features.pop("owners")
             logits: list[Any] = [None] * len(owners)
             for rows in token_batches([len(row) for row in features["input_ids"]], self.device.type, batch_size):
-                batch = self.tokenizer.pad(
-                    {name: [values[row] for row in rows] for name, values in features.items()}, return_tensors="pt"
-                )
+                lists = {name: [values[row] for row in rows] for name, values in features.items()}
+                batch = self.tokenizer.pad(lists, return_tensors="pt")
                 del batch["num_truncated_tokens"]
                 for row, outputs in zip(rows, self.forward(dict(batch))["yes_no_logits"]):
                     logits[row] = outputs[: len(window[owners[row]].labels)]
@@ -249,7 +246,7 @@ class UniMCZeroShotPipeline(Pipeline):
         return self.tokenizer._text_backend()[0].encode(text, add_special_tokens=False).offsets
 
     def _forward(self, input_tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-        if self._num_forks < len(_forks) and torch.get_num_threads() > 1:
+        if _forks and torch.get_num_threads() > 1:
             # OpenMP's threads stay behind in the process that was forked: waiting for them would never end.
             torch.set_num_threads(1)
         return {"yes_no_logits": self.model(**input_tensors).yes_no_logits.float()}
@@ -299,12 +296,14 @@ class UniMCZeroShotPipeline(Pipeline):
             config = copy.deepcopy(model.config)
             config.dtype = config.text_config.dtype = torch.float32
             revision = getattr(config, "_commit_hash", None)
-            loaded = type(model).from_pretrained(model.name_or_path, config=config, revision=revision or "main")
-            if all(torch.equal(now, old.to(now)) for now, old in zip(model.parameters(), loaded.parameters())):
-                model = loaded  # else they were trained since
+            with suppress(AttributeError, OSError, RuntimeError, TypeError, ValueError):  # gone, resized or wrapped
+                loaded = type(model).from_pretrained(model.name_or_path, config=config, revision=revision or "main")
+                pairs = zip(model.parameters(), loaded.parameters(), strict=True)
+                if all(torch.equal(now, old.to(now)) for now, old in pairs):
+                    model = loaded  # else they were trained since
         save_model = model.save_pretrained  # an exported model has none: say so before anything is deleted
         # Weights last: until they are there, the folder does not load.
-        self.make_room(save_directory, **kwargs)
+        self.make_room(save_directory, model, **kwargs)
         self.tokenizer.save_pretrained(save_directory, **kwargs)
         save_model(save_directory, **kwargs)
 
@@ -312,9 +311,8 @@ class UniMCZeroShotPipeline(Pipeline):
 def check_scores(scores: Iterable[float], dtype: torch.dtype) -> None:
     """Raise a `ValueError` where a score is no number."""
     if not all(map(math.isfinite, scores)):
-        raise ValueError(
-            f"`model` gave a score that is no number: its weights hold NaN or infinite values, or overflow in {dtype}."
-        )
+        why = f"its weights hold NaN or infinite values, or overflow in {dtype}"
+        raise ValueError(f"`model` gave a score that is no number: {why}.")
 
 
 def scores_in_order(result: dict[str, Any], options: Sequence[str]) -> list[float]:

@@ -32,8 +32,7 @@ class UniMCTokenizer(PreTrainedTokenizerFast):
     r"""A fast tokenizer of any supported backbone that also encodes multiple-choice examples.
 
     Called with `options` it builds the UniMC layout; called without, it is the plain tokenizer. User text is always
-    text: a literal `[MASK]` or `[SEP]` in it is split like any other word. Options are never cut, only the end of the
-    text is.
+    text: a literal `[MASK]` or `[SEP]` in it is split like any other word. Options are never cut, the text's end is.
 
     Example:
 
@@ -108,7 +107,8 @@ class UniMCTokenizer(PreTrainedTokenizerFast):
             options (`list[str]` or `list[list[str]]`): the options of every example, or one list per example.
             max_length (`int`, *optional*, defaults to 512): most tokens of an example. With `None` it is 512 (or what
                 the model has positions for) and grows by what a menu takes over half of that: options restart their
-                positions, so a long menu need not cost the text.
+                positions, so a long menu need not cost the text. `text` and `text_pair` are cut from the end of the
+                longer one with `None`, with a number from the end of both, as by the original implementation.
             truncation (`bool`, *optional*, defaults to `True`): `False` to raise instead of cutting the text.
             padding, pad_to_multiple_of, padding_side, return_tensors: as in transformers.
             return_overflowing_tokens (`bool`, *optional*, defaults to `False`): also return `num_truncated_tokens`,

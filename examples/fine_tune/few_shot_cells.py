@@ -26,7 +26,8 @@ class Cells:
     A cell that is there is not computed again, so a broken run goes on where it was.
 
     Raises:
-        SystemExit: if the file was made with other settings, which would mix figures that cannot be compared.
+        SystemExit: if the file was made with other settings, or has figures of another model or data set of the same
+            name: that would mix figures that cannot be compared.
     """
 
     def __init__(self, path: Path, settings: FewShotSettings) -> None:
@@ -47,7 +48,10 @@ class Cells:
     ) -> None:
         """Fill in what is missing, seed by seed, so that a run that is stopped has whole rows."""
         for contender in contenders:
-            self.content["contenders"][contender.name] = {"parameters": contender.parameters}
+            facts = {"parameters": contender.parameters, "source": contender.source}
+            self._enter("contenders", contender.name, facts)
+        for data_set in data_sets:
+            self._enter("data_sets", data_set.name, {"source": data_set.source})
         done = {_key(cell) for cell in self.content["cells"]}
         for seed in seeds:
             for data_set in data_sets:
@@ -61,6 +65,13 @@ class Cells:
                         self.content["cells"].append(cell)
                         self.path.write_text(json.dumps(self.content, indent=1) + "\n", encoding="utf-8")
                         print(f"{' '.join(map(str, _key(cell)))}: {cell['accuracy']:.3f}", flush=True)
+
+    def _enter(self, kind: str, name: str, facts: dict[str, Any]) -> None:
+        known = self.content.setdefault(kind, {}).setdefault(name, facts)
+        if known.get("source", facts["source"]) != facts["source"]:  # older files do not say it
+            where = f"{self.path} has figures of {known['source']} as {name!r}"
+            raise SystemExit(f"{where}, which {facts['source']} would be called as well; name another file.")
+        known.update(facts)
 
     def spread(self, method: str, data_set: str | None, shots: Shots, figure: str = "accuracy") -> dict | None:
         """Mean, standard deviation, least and most over the seeds, of a data set or (`None`) of the mean of all.

@@ -18,7 +18,7 @@ ALL = "all"  # instead of a number of shots: the whole pool, which for FewCLUE i
 
 @dataclass(frozen=True)
 class DataSet:
-    """`pool` is `None` where the file has to be cut.
+    """`source` is the file; `pool` is `None` where it has to be cut.
 
     Every example has, beside its own fields, `classes` (the class of each option) and `pair`: what a classifier that
     knows no options may read, as a first and a second text. Where the options are other ones in every row they hold
@@ -26,6 +26,7 @@ class DataSet:
     """
 
     name: str
+    source: str
     test: list[Example]
     pool: list[Example] | None
 
@@ -52,7 +53,7 @@ def load_data_set(path: str | Path) -> DataSet:
         second = [example["text_pair"], *([] if fixed else example["options"])]
         example["pair"] = (" ".join(filter(None, first)), " / ".join(filter(None, second)))
     task = ending.partition("#")[2]  # of a file of several
-    return DataSet(task or name.removesuffix(".test"), test, pool if is_published else None)
+    return DataSet(task or name.removesuffix(".test"), str(path), test, pool if is_published else None)
 
 
 def right_class(example: Example) -> int:

@@ -68,11 +68,13 @@ class FewShotSettings:
 class Contender:
     """
     Args:
+        source: folder or Hub name of the model that it starts from.
         fit: (training examples, number of classes, seed) -> (classifier, what is worth noting of the training).
         zero_shot: the classifier without training, where there can be one.
     """
 
     name: str
+    source: str
     parameters: int
     fit: Callable[[list[Example], int, int], tuple[Classifier, dict[str, Any]]]
     zero_shot: Classifier | None = None
@@ -108,7 +110,8 @@ def unimc(name: str, settings: FewShotSettings, title: str = "UniMC") -> Contend
                 return classifier, {"collapses": attempt}
         return zero_shot, {"collapses": ATTEMPTS}
 
-    return Contender(title, pipeline.model.num_parameters(), fit, zero_shot)
+    source = "the package" if name == unimc_hf.DEFAULT_MODEL else name
+    return Contender(title, source, pipeline.model.num_parameters(), fit, zero_shot)
 
 
 def linear_head(backbone: str, settings: FewShotSettings, title: str = "linear head") -> Contender:
@@ -151,7 +154,7 @@ def linear_head(backbone: str, settings: FewShotSettings, title: str = "linear h
 
         return _by_option(predict), {}
 
-    return Contender(title, _count_parameters(backbone), fit)
+    return Contender(title, backbone, _count_parameters(backbone), fit)
 
 
 def setfit(backbone: str, settings: FewShotSettings, title: str = "SetFit") -> Contender:
@@ -200,7 +203,7 @@ def setfit(backbone: str, settings: FewShotSettings, title: str = "SetFit") -> C
 
         return _by_option(predict), {"pairs": 2 * iterations * len(train)}
 
-    return Contender(title, _count_parameters(backbone), fit)
+    return Contender(title, backbone, _count_parameters(backbone), fit)
 
 
 def load_for_inference(name: str) -> tuple[Any, Any]:

@@ -23,7 +23,7 @@ def load_for_training(
     Args:
         name: folder or Hub name.
         language: the words for yes and no, where the model's config does not record it.
-        dtype: `"auto"`, `"bfloat16"` or `"float32"`: of the parameters; the optimizer's are float32 either way.
+        dtype: `"auto"`, `"bfloat16"` or `"float32"`: of the parameters; those of AdamW are float32 either way.
         frozen: parameters whose name holds one of these are not trained.
         dropout: of the hidden states.
 
@@ -55,7 +55,7 @@ def make_collator(tokenizer: UniMCTokenizer, max_length: int | None = None, mlm:
 
 def probabilities(logits: np.ndarray, examples: Sequence[Example], temperature: float = 1.0) -> list[list[float]]:
     """The softmax over each example's own options; `Trainer` pads menus of different batches with -100."""
-    rows = [row[: len(example["options"])] / temperature for row, example in zip(logits, examples)]
+    rows = [row[: len(example["options"])] / temperature for row, example in zip(logits, examples, strict=True)]
     exponentials = [np.exp(row - row.max()) for row in rows]
     return [(row / row.sum()).tolist() for row in exponentials]
 

@@ -240,9 +240,9 @@ def main(arguments: list[str] | None = None) -> dict[str, float]:
         result = trainer.train(resume_from_checkpoint=args.resume_from_checkpoint)
         trainer.save_metrics("train", result.metrics)
         trainer.save_state()
-    if model_args.lora_rank:
-        trainer.model = trainer.model_wrapped = trainer.model.merge_and_unload()
     trainer.model.float()  # figures are those of the saved model wherever it is loaded
+    if model_args.lora_rank:  # bfloat16 would lose most of what an adapter adds to a weight
+        trainer.model = trainer.model_wrapped = trainer.model.merge_and_unload()
     if args.do_train:
         trainer.save_model()
 
@@ -266,7 +266,7 @@ def main(arguments: list[str] | None = None) -> dict[str, float]:
 def write_predictions(path: Path, examples: list[Example], scores: list[list[float]]) -> None:
     """One JSON object a line: the text, the best option, and the score of every option in the order given."""
     with open(path, "w", encoding="utf-8") as lines:
-        for example, row in zip(examples, scores):
+        for example, row in zip(examples, scores, strict=True):
             answer = example["options"][row.index(max(row))]
             line = {"text": example["text"], "answer": answer, "scores": dict(zip(example["options"], row))}
             lines.write(json.dumps(line, ensure_ascii=False) + "\n")

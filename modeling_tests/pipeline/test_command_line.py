@@ -140,6 +140,23 @@ def test_a_good_file_ends_well_and_shows_progress(
     assert "in.tsv: 100%" in err and "broken" not in err
 
 
+def test_long_cells_are_cells(tmp_path: Path) -> None:
+    def classify(texts: Iterator[str] | list[str], **_: object) -> Iterator[dict]:
+        return ({"labels": LABELS, "scores": [0.75, 0.25]} for _ in texts)
+
+    source, target = tmp_path / "in.csv", tmp_path / "out.csv"
+    cells = ["sky", "".join(f"line {i}, more\n" for i in range(1200)), "word " * 40_000, "sun"]
+    with source.open("w", newline="") as lines:
+        csv.writer(lines).writerows([["text"], *([cell] for cell in cells)])
+        lines.write('"never closed\n' + ("x" * 1000 + "\n") * 1100)
+    assert classify_file(classify, source, "text", LABELS, target) == (len(cells) + 1100, 1)
+    with target.open(newline="") as lines:
+        limit = csv.field_size_limit(2**20)
+        texts = [row["text"] for row in csv.DictReader(lines)]
+        csv.field_size_limit(limit)
+    assert texts == [*cells, *["x" * 1000] * 1100] and limit == 131072
+
+
 def test_texts_that_were_cut_are_counted(run: Run, tmp_path: Path, capfd: pytest.CaptureFixture) -> None:
     source = tmp_path / "in.csv"
     source.write_text("text\nsky\n" + "sky " * 500 + "\n")

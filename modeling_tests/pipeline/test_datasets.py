@@ -2,6 +2,7 @@
 
 import pytest
 from tiny_models import tiny_model, tiny_tokenizer
+from torch.utils.data import ChainDataset, IterableDataset
 from transformers.pipelines.pt_utils import KeyDataset
 
 from unimc_hf import UniMCDecisionPipeline, UniMCZeroShotPipeline
@@ -14,6 +15,21 @@ ROWS = [{"text": f"sky {i}", "label": i % 2, "id": i} for i in range(700)]
 @pytest.fixture(scope="module")
 def classify() -> UniMCZeroShotPipeline:
     return UniMCZeroShotPipeline(tiny_model("bert"), tiny_tokenizer(), device="cpu")
+
+
+class Stream(IterableDataset):
+    """PyTorch lets a stream have a length."""
+
+    def __iter__(self):
+        return iter(ROWS)
+
+    def __len__(self) -> int:
+        return len(ROWS)
+
+
+@pytest.mark.parametrize("stream", [Stream(), ChainDataset([Stream()])])
+def test_a_stream_with_a_length_is_a_stream(classify: UniMCZeroShotPipeline, stream: IterableDataset) -> None:
+    assert list(classify(stream, candidate_labels=LABELS)) == classify(ROWS, candidate_labels=LABELS)
 
 
 @pytest.mark.parametrize("way", ["rows", "column", "KeyDataset", "stream", "stream of a column"])

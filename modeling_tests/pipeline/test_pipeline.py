@@ -2,8 +2,10 @@
 
 import copy
 import itertools
+import shutil
 import types
 from collections.abc import Iterator
+from enum import Enum
 from pathlib import Path
 
 import numpy as np
@@ -235,8 +237,15 @@ def test_arguments_can_be_set_once(classify: UniMCZeroShotPipeline) -> None:
         (3, {"candidate_labels": LABELS}, TypeError, "`inputs`"),
         (DataFrame(), {"candidate_labels": LABELS}, TypeError, "`inputs`.*got DataFrame"),
         ((text for text in TEXTS), {"candidate_labels": LABELS, "max_length": 0}, ValueError, "`max_length`"),
-        (["sky", None], {"candidate_labels": LABELS}, TypeError, "`inputs` must be a string"),
-        ([["sky"]], {"candidate_labels": LABELS}, TypeError, "`inputs` must be a string"),
+        (["sky", None], {"candidate_labels": LABELS}, TypeError, r"`inputs\[1\]` must be a string"),
+        ([["sky"]], {"candidate_labels": LABELS}, TypeError, r"`inputs\[0\]` must be a string"),
+        ({"text": None}, {"candidate_labels": LABELS}, TypeError, "`inputs` must be a string"),
+        (
+            ["sky", {"txt": "sky"}],
+            {"candidate_labels": LABELS},
+            ValueError,
+            r"`inputs\[1\]` is a dict without",
+        ),
         ({"txt": "sky"}, {"candidate_labels": LABELS}, ValueError, "without a 'text'"),
         ("a\udc00", {"candidate_labels": LABELS}, ValueError, "lone surrogate"),
         (b"", {"candidate_labels": LABELS}, TypeError, "`inputs` must be a string or a list of strings, got bytes"),
@@ -249,6 +258,17 @@ def test_wrong_arguments_raise_and_name_themselves(
 ) -> None:
     with pytest.raises(error, match=message):
         classify(inputs, **arguments)
+
+
+def test_members_of_an_enum_are_their_strings(classify: UniMCZeroShotPipeline) -> None:
+    words = Enum("words", {"FIRST": LABELS[0], "SECOND": LABELS[1]}, type=str)
+    expected = classify("sky", candidate_labels=LABELS[:2])
+    assert classify("sky", candidate_labels=list(words)) == expected == classify("sky", dict.fromkeys(words))
+    assert all(type(label) is str for label in classify("sky", candidate_labels=list(words))["labels"])
+    decide = UniMCDecisionPipeline(classify.model, classify.tokenizer, device="cpu")
+    asked = [{"type": "choice", "criteria": dict.fromkeys(names, "red")} for names in (words, LABELS[:2])]
+    first, second = (decide({"state": "sky", "questions": {"q": question}}) for question in asked)
+    assert first == second and type(first["q"]["choice"]) is str
 
 
 def test_a_stream_with_fewer_texts_than_questions_raises_at_its_end(classify: UniMCZeroShotPipeline) -> None:
@@ -333,6 +353,18 @@ def test_rounding_on_a_fast_machine_is_the_rounding_of_loading(monkeypatch: pyte
     for (name, one), other in zip(rounded.model.named_buffers(), asked_for.model.buffers(), strict=True):
         assert one.dtype == other.dtype and torch.equal(one, other), name  # the frequencies of rotary positions
     assert rounded(TEXTS, LABELS) == asked_for(TEXTS, LABELS)
+
+
+def test_a_rounded_model_whose_file_is_gone_is_saved_as_it_is(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    model = copy.deepcopy(tiny_model("bert"))
+    model.config.prefer_bfloat16 = True
+    UniMCZeroShotPipeline(model, tiny_tokenizer(), device="cpu").save_pretrained(tmp_path / "gone")
+    monkeypatch.setattr("unimc_hf.pipeline_unimc.is_fast_in_bfloat16", lambda device: True)
+    rounded = pipeline("unimc-zero-shot", model=str(tmp_path / "gone"))
+    shutil.rmtree(tmp_path / "gone")
+    rounded.save_pretrained(tmp_path / "saved")
+    again = pipeline("unimc-zero-shot", model=str(tmp_path / "saved"), dtype="bfloat16")
+    assert again(TEXTS, LABELS) == rounded(TEXTS, LABELS)
 
 
 def test_scores_are_the_same_to_the_last_bit_in_any_order_of_the_labels() -> None:

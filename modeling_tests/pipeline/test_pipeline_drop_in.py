@@ -127,7 +127,7 @@ def test_sets_have_no_order_of_their_own(classify: UniMCZeroShotPipeline) -> Non
             classify(TEXTS, LABELS, **{name: set(TEXTS)})
     with pytest.raises(TypeError, match="`candidate_labels` must be a string, got tuple"):
         classify(TEXTS, {("a", "b"), ("c", "d")})
-    with pytest.raises(TypeError, match="`inputs` must be a string, got int"):
+    with pytest.raises(TypeError, match=r"`inputs\[\d\]` must be a string, got int"):
         classify({1, "a"}, LABELS)
 
 

@@ -1,5 +1,6 @@
 """A save that is killed, or runs out of disk, leaves a folder with the old answers, the new ones, or none."""
 
+import copy
 import errno
 import json
 import os
@@ -242,3 +243,19 @@ def test_an_adapter_is_saved_beside_the_weights(tmp_path: Path) -> None:
     model.add_adapter(peft.LoraConfig(target_modules=["query"]))
     model.save_pretrained(tmp_path)
     assert {"model.safetensors", "adapter_model.safetensors"} <= {path.name for path in tmp_path.iterdir()}
+
+
+@pytest.mark.parametrize("way", ["not the main process", "add_adapter", "PeftModel"])
+def test_a_pipeline_removes_no_weights_that_it_does_not_write(way: str, tmp_path: Path) -> None:
+    classify = UniMCZeroShotPipeline(copy.deepcopy(tiny_model("bert")), tiny_tokenizer(), device="cpu")
+    classify.save_pretrained(tmp_path)
+    before = (tmp_path / "model.safetensors").read_bytes()
+    if way != "not the main process":
+        peft = pytest.importorskip("peft", minversion=MIN_PEFT_VERSION if way == "add_adapter" else None)
+        lora = peft.LoraConfig(target_modules=["query"])
+        if way == "add_adapter":
+            classify.model.add_adapter(lora)
+        else:
+            classify.model = peft.get_peft_model(classify.model, lora)
+    classify.save_pretrained(tmp_path, is_main_process=way != "not the main process")
+    assert (tmp_path / "model.safetensors").read_bytes() == before

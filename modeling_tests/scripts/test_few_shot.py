@@ -175,6 +175,9 @@ def test_few_shot_learns_and_resumes(
     assert "±" in printed and "mean of the data sets" in printed
     with pytest.raises(SystemExit, match="other settings"):
         run(monkeypatch, few_shot, *files, *words, "--learning_rate", "1e-5")
+    (tmp_path / "other").mkdir()
+    with pytest.raises(SystemExit, match=r"as 'news', which .*other.*would be called as well"):
+        run(monkeypatch, few_shot, write(tmp_path / "other" / "news.jsonl", 120), *words, "--shots", "0")
 
 
 def test_the_triangle_is_tabled_and_drawn(

@@ -133,6 +133,22 @@ def test_only_the_text_is_cut_and_the_report_says_by_how_much(tokenizer: UniMCTo
     assert "num_truncated_tokens" not in tokenizer("sky", options=["a", "b"])
 
 
+@pytest.mark.parametrize(
+    ("first", "second", "kept"), [(200, 3, (85, 3)), (3, 200, (3, 85)), (200, 200, (44, 44)), (45, 44, (44, 44))]
+)
+def test_the_longer_of_two_texts_loses_its_end(
+    first: int, second: int, kept: tuple[int, int], tokenizer: UniMCTokenizer
+) -> None:
+    arguments = {"options": ["red", "blue"], "return_overflowing_tokens": True}
+    batch = tokenizer("sky " * first, "dog " * second, max_length=None, **arguments)
+    words = [tokenizer.convert_tokens_to_ids(word) for word in ("sky", "dog")]
+    assert tuple(batch["input_ids"].count(word) for word in words) == kept
+    assert batch["num_truncated_tokens"] == first + second - 88
+    assert batch["input_ids"].count(tokenizer.sep_token_id) == 3
+    # As in the original implementation: what is last is cut, and then the first text.
+    assert tokenizer("sky " * 50, "dog", max_length=20, **arguments)["input_ids"].count(words[0]) == 20 - 6 - 1
+
+
 def test_a_numpy_integer_is_a_max_length(tokenizer: UniMCTokenizer) -> None:
     arguments = {"options": ["red", "blue"], "padding": "max_length", "return_overflowing_tokens": True}
     batch = tokenizer("sky " * 50, max_length=np.int64(20), **arguments)

@@ -11,8 +11,10 @@ import pytest
 import torch
 from tiny_models import tiny_config, tiny_tokenizer
 from transformers import Trainer, TrainingArguments, set_seed
+from transformers.utils import logging
 
 from unimc_hf import DataCollatorForUniMC, UniMCForMultipleChoice
+from unimc_hf.evaluation.calibration import Calibration
 from unimc_hf.training.data_collator import add_distractors
 from unimc_hf.training.master_weights import MasterWeightAdamW
 from unimc_hf.training.token_batch_sampler import TokenBudgetBatchSampler
@@ -229,6 +231,41 @@ def test_a_resumed_run_ends_with_the_same_weights(tmp_path: Path, dtype: torch.d
         assert torch.equal(tensor, resumed[name]), name
 
 
+def test_master_weights_take_over_what_was_loaded_between_steps() -> None:
+    parameter = torch.nn.Parameter(torch.ones(4, dtype=torch.bfloat16))
+    optimizer = MasterWeightAdamW([parameter], lr=1e-4, weight_decay=0.0)
+    for value in (1.0, 3.0):  # as the best model at the end of a training, before the next one
+        with torch.no_grad():
+            parameter[:2] = value
+        parameter.grad = torch.ones_like(parameter)
+        optimizer.step()
+    assert parameter.tolist() == [3.0, 3.0, 1.0, 1.0]
+    ((_, master),) = optimizer._rounded
+    assert master.tolist() == pytest.approx([2.9999, 2.9999, 0.9998, 0.9998], abs=2e-5)
+
+
+def test_bfloat16_with_an_optimizer_that_would_lose_updates_is_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logging.get_logger("transformers"), "propagate", True)
+    for dtype, optim in ((torch.bfloat16, "sgd"), (torch.bfloat16, "adamw_torch"), (torch.float32, "sgd")):
+        trainer = UniMCTrainer(make_model().to(dtype), arguments(tmp_path, optim=optim), train_dataset=EXAMPLES)
+        caplog.clear()
+        trainer.create_optimizer()
+        told = [record for record in caplog.records if "`optim`" in record.getMessage()]
+        assert len(told) == (dtype == torch.bfloat16 and optim == "sgd")
+
+
+def test_training_resets_what_was_found_on_the_old_weights(tmp_path: Path) -> None:
+    model = make_model()
+    Calibration(1.5, 0.6, -0.3).write_to(model.config)
+    model.config.prefer_bfloat16 = True
+    UniMCTrainer(model, arguments(tmp_path, max_steps=1), DataCollatorForUniMC(tiny_tokenizer()), EXAMPLES).train()
+    config = model.config
+    assert (config.softmax_temperature, config.sigmoid_scale, config.sigmoid_bias) == (1, 1, 0)
+    assert config.prefer_bfloat16 is False
+
+
 def test_master_weights_add_up_what_bfloat16_would_lose() -> None:
     for dtype, optimizer_class in ((torch.bfloat16, MasterWeightAdamW), (torch.float32, torch.optim.AdamW)):
         parameter = torch.nn.Parameter(torch.ones(4, dtype=dtype))
@@ -345,38 +382,6 @@ def test_the_prediction_loss_is_a_mean_over_examples_whatever_their_menus() -> N
     with torch.no_grad():
         alone = [float(model(**collator([example])).op_loss) for example in examples]
         assert float(model(**collator(examples)).op_loss) == pytest.approx(sum(alone) / 3, abs=1e-5)
-
-
-class Stream(torch.utils.data.IterableDataset):
-    """A dataset without a length."""
-
-    def __init__(self, examples: list[dict]) -> None:
-        self.examples = examples
-
-    def __iter__(self):
-        return iter(self.examples)
-
-
-@pytest.mark.parametrize("batch_size", [1, 2, 4])
-def test_an_evaluation_takes_labels_of_every_form_in_any_order(batch_size: int, tmp_path: Path) -> None:
-    one, several, none = ({**MIXED[row], "label": MIXED[row].get("label", -100)} for row in (0, 1, 3))
-    arguments = TrainingArguments(
-        str(tmp_path),
-        per_device_eval_batch_size=batch_size,
-        report_to="none",
-        use_cpu=True,
-        remove_unused_columns=False,
-    )
-    trainer = UniMCTrainer(make_model(), arguments, DataCollatorForUniMC(tiny_tokenizer()))
-    losses = []
-    for rows in ([several, one, none, several], [one, several, several, none]):
-        prediction = trainer.predict(rows)
-        losses.append(prediction.metrics["test_loss"])
-        assert [row["label"] if row is one else -100 for row in rows] == prediction.label_ids.tolist()
-        assert trainer.evaluate(rows)["eval_loss"] == pytest.approx(losses[0], abs=1e-5)
-    assert losses[0] == pytest.approx(losses[1], abs=1e-5)
-    for rows in ([several, several], Stream([several, several])):
-        assert trainer.predict(rows).label_ids.shape == (2, len(several["options"]))
 
 
 def test_pure_batches_keep_their_form_and_two_targets_of_one_row_are_refused() -> None:

@@ -27,7 +27,7 @@ from ..pipeline_unimc import scores_in_order
 DELIMITERS = {".csv": ",", ".tsv": "\t"}
 JSONL_SUFFIXES = (".jsonl", ".ndjson")
 LABEL, SCORE = "predicted_label", "predicted_score"
-MAX_RECORD_LINES = 1000  # an unclosed quote is looked for no further than this
+MAX_RECORD_CHARACTERS = 2**20  # of a CSV record: the end of a quote is looked for no further than this
 LONGEST_PROBE = 10_000  # words
 
 
@@ -53,7 +53,8 @@ def classify_file(
     Classify the texts in `column` of a file.
 
     Every row of the output is a row of the input with `predicted_label` and `predicted_score` (the best label) and
-    `score: <label>` for each label. A progress bar shows on a terminal.
+    `score: <label>` for each label. A progress bar shows on a terminal. In a CSV file a quote that is not closed within
+    1,048,576 characters is taken for a stray one, and its line alone is left out.
 
     Args:
         classify ([`UniMCZeroShotPipeline`]): the model.
@@ -227,17 +228,22 @@ def _parse_record(taken: list[tuple[int, int, str]], lines: _NumberedLines, deli
     """The fields of the record that starts with `taken`, to which further lines are added, and what is wrong."""
 
     def of_record() -> Iterator[str]:
+        num_characters = len(taken[0][2])
         yield taken[0][2]
         for line in lines:
             taken.append(line)
             yield line[2]
-            if len(taken) > MAX_RECORD_LINES:
+            num_characters += len(line[2])
+            if num_characters > MAX_RECORD_CHARACTERS:
                 return
 
+    limit = csv.field_size_limit(MAX_RECORD_CHARACTERS)  # of the process; by default 131,072
     try:
         return next(csv.reader(of_record(), delimiter=delimiter, strict=True), []), ""
     except csv.Error as error:
         return [], str(error)
+    finally:
+        csv.field_size_limit(limit)
 
 
 def _check_columns(names: Iterable[str], column: str, added: list[str]) -> None:

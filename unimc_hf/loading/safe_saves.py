@@ -21,19 +21,21 @@ def save_model(
     model: UniMCForMultipleChoice, save_directory: Any, is_main_process: bool = True, *args: Any, **kwargs: Any
 ) -> None:
     """As in transformers; weights that are there are removed first."""
-    if is_main_process and not getattr(model, "_hf_peft_config_loaded", False):
-        make_room(save_directory, **kwargs)
+    make_room(save_directory, model, is_main_process, **kwargs)
     super(UniMCForMultipleChoice, model).save_pretrained(save_directory, is_main_process, *args, **kwargs)
 
 
 def make_room(
     folder: str | os.PathLike,
+    model: Any,
+    is_main_process: bool = True,
     variant: str | None = None,
     push_to_hub: bool = False,
     max_shard_size: int | str = "50GB",
     **kwargs: Any,
 ) -> None:
-    """Remove the weights that a `save_pretrained` with these arguments would replace.
+    """Remove the weights that a `save_pretrained` of `model` with these arguments would replace: none where it writes
+    an adapter, or where another process writes.
 
     Not before the repository to push to is known to be there: `repo_id`, `token` and `private` are of this.
 
@@ -47,6 +49,9 @@ def make_room(
         split_torch_state_dict_into_shards({}, max_shard_size=max_shard_size)
     except ValueError as error:
         raise ValueError(f"`max_shard_size` is no size: {error}") from None
+    # The first is set by transformers' `add_adapter`, the second by peft itself.
+    if not is_main_process or getattr(model, "_hf_peft_config_loaded", False) or hasattr(model, "peft_config"):
+        return
     if push_to_hub:
         repo_id = kwargs.get("repo_id") or Path(folder).name
         create_repo(repo_id, token=kwargs.get("token"), private=kwargs.get("private"), exist_ok=True)

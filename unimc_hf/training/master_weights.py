@@ -27,6 +27,10 @@ class MasterWeightAdamW(torch.optim.AdamW):
 
     def step(self, closure: Any = None) -> Any:
         for parameter, master in self._rounded:
+            with torch.no_grad():  # weights that were loaded since the last step are not lost
+                changed = parameter != master.to(parameter.dtype)
+                if changed.any():
+                    master[changed] = parameter[changed].float()
             master.grad = None if parameter.grad is None else parameter.grad.float()
         loss = super().step(closure)
         with torch.no_grad():

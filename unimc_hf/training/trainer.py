@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from copy import copy
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -20,12 +21,17 @@ import torch
 from torch.utils.data import DataLoader
 from transformers import Trainer, TrainerCallback, TrainingArguments
 from transformers.trainer_utils import EvalLoopOutput, has_length
+from transformers.utils import logging
 
+from ..configuration_unimc import UniMCConfig
+from ..evaluation.calibration import Calibration
 from .checkpoints import last_complete_checkpoint
 from .data_collator import DataCollatorForUniMC
 from .freed_memory import keep_freed_memory
 from .master_weights import MasterWeightAdamW
 from .token_batch_sampler import TokenBudgetBatchSampler
+
+logger = logging.get_logger(__name__)
 
 
 def check_training_arguments(args: TrainingArguments) -> None:
@@ -36,10 +42,14 @@ def check_training_arguments(args: TrainingArguments) -> None:
 
 class UniMCTrainer(Trainer):
     """
-    `Trainer` whose losses are means over all that an optimizer step saw, and which evaluates and predicts on examples
-    as they are: what a [`DataCollatorForUniMC`] masks or adds is for training. An example without a label has -100
-    among the `label_ids` of an evaluation, and so has one with a number for each option, unless all have these. The
-    loss is a mean over the examples that have a label or `option_probs`.
+    `Trainer` whose losses are means over all that an optimizer step saw, and which evaluates and predicts on all
+    examples, in their order and as they are: what a [`DataCollatorForUniMC`] masks or adds is for training, and so are
+    `dataloader_drop_last` and `train_sampling_strategy`. An example without a label has -100 among the `label_ids` of
+    an evaluation, and so has one with a number for each option, unless all have these. The loss is a mean over the
+    examples that have a label or `option_probs`.
+
+    A stream of training examples may be read several times: an optimizer step that its end leaves incomplete is not
+    taken.
 
     Args:
         lengths (`Sequence[int]`, *optional*): estimated tokens of every training example. With it batches are
@@ -52,7 +62,8 @@ class UniMCTrainer(Trainer):
     Raises:
         ValueError: if `temperature` is not positive; if `lengths` has more or fewer entries than `train_dataset` has
             examples; if `args.label_smoothing_factor` is set, since Trainer would smooth over options that do not
-            exist; or with a `compute_loss_func`, since the loss is computed here.
+            exist; with a `compute_loss_func`, since the loss is computed here; or in an evaluation of a stream with
+            one label in some batches and a number for each option in others.
     """
 
     def __init__(
@@ -78,11 +89,19 @@ class UniMCTrainer(Trainer):
         self.add_callback(_SetEpoch(self.data_collator, self.args.seed))
 
     def train(self, resume_from_checkpoint: str | bool | None = None, **kwargs: Any) -> Any:
-        """As in Trainer; `resume_from_checkpoint=True` passes over checkpoints that a killed run left unfinished."""
+        """As in Trainer; `resume_from_checkpoint=True` passes over checkpoints that a killed run left unfinished.
+
+        The calibration in the model's config, and whether it is good in bfloat16, were found on weights that are no
+        more, so they are reset.
+        """
         if resume_from_checkpoint is True:
             resume_from_checkpoint = last_complete_checkpoint(str(self.args.output_dir))
         if self.args.device.type == "cpu":
             keep_freed_memory()
+        config = getattr(self.model, "config", None)
+        if isinstance(config, UniMCConfig):
+            Calibration().write_to(config)
+            config.prefer_bfloat16 = False
         return super().train(resume_from_checkpoint=resume_from_checkpoint, **kwargs)
 
     def get_train_dataloader(self) -> DataLoader:
@@ -102,24 +121,27 @@ class UniMCTrainer(Trainer):
 
     def get_eval_dataloader(self, eval_dataset: Any = None) -> DataLoader:
         dataset: Any = self.eval_dataset if eval_dataset is None else eval_dataset
-        with self._plain_collator(self.eval_dataset[dataset] if isinstance(dataset, str) else dataset):  # type: ignore[index]
+        with self._for_evaluation(self.eval_dataset[dataset] if isinstance(dataset, str) else dataset):  # type: ignore[index]
             return super().get_eval_dataloader(eval_dataset)
 
     def get_test_dataloader(self, test_dataset: Any) -> DataLoader:
-        with self._plain_collator(test_dataset):
+        with self._for_evaluation(test_dataset):
             return super().get_test_dataloader(test_dataset)
 
     @contextmanager
-    def _plain_collator(self, dataset: Any) -> Iterator[None]:
-        """Trainer has one collator for all; here it gives examples as they are, without masks and distractors."""
-        collator = self.data_collator
+    def _for_evaluation(self, dataset: Any) -> Iterator[None]:
+        """Trainer has one collator and one set of arguments for all; here they give every example, in order, as it is,
+        without masks and distractors."""
+        collator, args = self.data_collator, self.args
         if isinstance(collator, DataCollatorForUniMC):
             plain = replace(collator, mlm=False, distractor_probability=0.0)
             self.data_collator = partial(_collate_for_evaluation, plain, _has_single_labels(dataset))
+        self.args = copy(args)
+        self.args.dataloader_drop_last, self.args.train_sampling_strategy = False, "random"
         try:
             yield
         finally:
-            self.data_collator = collator
+            self.data_collator, self.args = collator, args
 
     def evaluation_loop(
         self,
@@ -131,7 +153,7 @@ class UniMCTrainer(Trainer):
     ) -> EvalLoopOutput:
         """As in Trainer, but the loss is a mean over examples with a target, and without any label there are no
         `label_ids`, nor is `compute_metrics` called."""
-        self._evaluated = torch.zeros(3, dtype=torch.float64)
+        self._evaluated, self._label_dims = torch.zeros(3, dtype=torch.float64), set[int]()
         compute_metrics: Any = self.compute_metrics
         if compute_metrics is not None and not self.args.batch_eval_metrics:
             self.compute_metrics = lambda prediction: compute_metrics(prediction) if self._evaluated[2] else {}
@@ -150,6 +172,13 @@ class UniMCTrainer(Trainer):
 
     def prediction_step(self, model: Any, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> tuple:
         """As in Trainer; it also sums the losses, targets and labels of all processes for the `evaluation_loop`."""
+        if inputs.get("labels") is not None:
+            self._label_dims.add(inputs["labels"].dim())
+            if len(self._label_dims) > 1:
+                raise ValueError(
+                    "`label` is one number in some batches of this stream and one for each option in others: a dataset "
+                    "with a length may mix them, a stream may not."
+                )
         loss, logits, labels = super().prediction_step(model, inputs, *args, **kwargs)
         if loss is not None:
             size = len(inputs["option_positions"])
@@ -162,6 +191,8 @@ class UniMCTrainer(Trainer):
     def get_batch_samples(self, epoch_iterator: Iterator, num_batches: int, device: torch.device) -> tuple[list, Any]:
         """The batches of one optimizer step, and what all processes' batches of it are means over."""
         batches, _ = super().get_batch_samples(epoch_iterator, num_batches, device)
+        if len(batches) < num_batches and not has_length(self.train_dataset):
+            batches = []  # Trainer would add their gradients to the first step of the next pass
         counts = sum((_target_counts(batch) for batch in batches), torch.zeros(NUM_COUNTS)).to(device)
         return batches, self.accelerator.reduce(counts, reduction="sum")
 
@@ -209,15 +240,25 @@ class UniMCTrainer(Trainer):
     @staticmethod
     def get_optimizer_cls_and_kwargs(args: TrainingArguments, model: Any = None) -> tuple[Any, dict[str, Any]]:
         optimizer_class, optimizer_kwargs = Trainer.get_optimizer_cls_and_kwargs(args, model)
-        if optimizer_class is torch.optim.AdamW and model is not None and model.dtype == torch.bfloat16:
-            optimizer_class = MasterWeightAdamW
+        if model is not None and model.dtype == torch.bfloat16:
+            if optimizer_class is torch.optim.AdamW:
+                return MasterWeightAdamW, optimizer_kwargs
+            logger.warning(
+                f"`optim` {args.optim} on bfloat16 parameters loses updates under 1/256 of a weight, which are most: "
+                "load the model in float32, or use adamw_torch, for which float32 originals are kept."
+            )
         return optimizer_class, optimizer_kwargs
 
 
 def _has_single_labels(dataset: Any) -> bool:
     """Whether some example of a dataset has no number for each option as its label; not known of a stream."""
-    examples: Any = dataset if has_length(dataset) else ()
-    return any(isinstance(example, Mapping) and not isinstance(example.get("label"), list) for example in examples)
+    examples = (dataset[i] for i in range(len(dataset))) if has_length(dataset) else ()
+    return any(isinstance(example, Mapping) and not _is_row(example.get("label")) for example in examples)
+
+
+def _is_row(label: Any) -> bool:
+    """Whether a label is a number for each option, in any of the forms that the collator takes."""
+    return isinstance(label, (list, tuple)) or getattr(label, "ndim", 0) > 0
 
 
 def _collate_for_evaluation(
@@ -262,8 +303,12 @@ class _SetEpoch(TrainerCallback):
         if self.collator is not None and collator.seed is None:
             collator.seed = seed
 
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self.epoch = -1
+
     def on_epoch_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        epoch = int(state.epoch or 0)
+        # Of a stream Trainer does not know when it has been read once.
+        epoch = self.epoch = max(self.epoch + 1, int(state.epoch or 0))
         if self.collator is not None:
             self.collator.set_epoch(epoch)
         sampler = kwargs["train_dataloader"].batch_sampler
