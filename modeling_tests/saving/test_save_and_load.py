@@ -177,6 +177,16 @@ def test_more_embedding_rows_than_tokens_are_kept(tmp_path: Path) -> None:
     assert answers(UniMCZeroShotPipeline(loaded, tiny_tokenizer(), device="cpu"))
 
 
+def test_weights_may_stay_on_the_disk(tmp_path: Path) -> None:
+    pytest.importorskip("accelerate", reason="`device_map` needs `pip install accelerate`")
+    tiny_model("bert").save_pretrained(tmp_path)
+    model = UniMCForMultipleChoice.from_pretrained(tmp_path, device_map={"": "disk"}, offload_folder=tmp_path / "off")
+    assert next(model.parameters()).device.type == "meta"
+    inputs = tiny_tokenizer()("stocks fell", options=["sports", "business", "sky"], return_tensors="pt")
+    with torch.no_grad():
+        torch.testing.assert_close(model(**inputs).logits, tiny_model("bert")(**inputs).logits)
+
+
 @pytest.mark.parametrize("family", FAMILIES)
 def test_saved_weights_load_as_the_plain_masked_lm(family: str, tmp_path: Path) -> None:
     tiny_model(family).save_pretrained(tmp_path)
