@@ -102,16 +102,16 @@ def lay_out(
         asked, first, second = ids[question], ids[text], ids[text_pair]
         # An empty text keeps its `[SEP]`, an empty question or second text does not: so were the models trained.
         num_seps = bool(question) + 1 + bool(text_pair)
-        if room < len(asked) + min(len(first), 1) + min(len(second), 1) + num_seps:
+        least_of_second = min(len(second), 1) + bool(text_pair) if max_length is None else 0  # as in the reference
+        if room < len(asked) + bool(question) + min(len(first), 1) + 1 + least_of_second:
             with_question = f" and a question of {len(asked)} tokens" if question else ""
             raise ValueError(
                 f"`options` do not fit: {len(menu)} options take {len(head) - 2} tokens{with_question}, which leaves "
-                f"{max(room, 0)} of {limit} tokens (`max_length`) for the text. Options are never cut: pass fewer."
+                f"{max(room, 0)} of {limit} tokens for the text. No option is cut: pass fewer or raise `max_length`."
             )
-        size = len(head) + len(asked) + len(first) + len(second) + num_seps
-        truncated = max(0, size - len(head) - room)
+        truncated = max(0, len(asked) + len(first) + len(second) + num_seps - room)
         if truncated and not truncation:
-            raise ValueError(f"Example {row}: {size} tokens, `max_length` allows {size - truncated}; no `truncation`.")
+            raise ValueError(f"Example {row} is too long: `max_length` allows {len(head) + room}, `truncation` is off.")
         if max_length is None:  # the longer of two texts loses its end first
             left = len(first) + len(second) - truncated
             kept = max(left - len(second), min(len(first), (left + 1) // 2))

@@ -10,8 +10,8 @@ from __future__ import annotations
 import copy
 import math
 import os
+import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
-from contextlib import suppress
 from dataclasses import replace
 from itertools import groupby
 from typing import Any
@@ -155,10 +155,9 @@ class UniMCZeroShotPipeline(Pipeline):
             TypeError, ValueError: naming the argument, before any text of a list is encoded; where a text, its
                 options or `stride` do not fit, before the model reads it.
         """
-        if sequences is not None:
-            if inputs is not None:
-                raise TypeError("`sequences` is another name for `inputs`: pass one of them.")
-            inputs = sequences
+        if sequences is not None and inputs is not None:
+            raise TypeError("`sequences` is another name for `inputs`: pass one of them.")
+        inputs = sequences if inputs is None else inputs
         if candidate_labels is not None:
             kwargs["candidate_labels"] = candidate_labels
         check_settings(kwargs)
@@ -171,8 +170,7 @@ class UniMCZeroShotPipeline(Pipeline):
 
         is_one = isinstance(inputs, (str, Mapping))
         texts = [inputs] if is_one else as_list(inputs)
-        size = None if texts is None else len(texts)
-        stream: Iterable[Any] = inputs if texts is None else texts
+        size, stream = (None, inputs) if texts is None else (len(texts), texts)
         if isinstance(inputs, Dataset) and not isinstance(inputs, IterableDataset) and isinstance(inputs, Sized):
             size, stream = len(inputs), (inputs[i] for i in range(len(inputs)))
         elif not isinstance(stream, Iterable) or isinstance(stream, (bytes, bytearray)) or hasattr(stream, "columns"):
@@ -296,11 +294,13 @@ class UniMCZeroShotPipeline(Pipeline):
             config = copy.deepcopy(model.config)
             config.dtype = config.text_config.dtype = torch.float32
             revision = getattr(config, "_commit_hash", None)
-            with suppress(AttributeError, OSError, RuntimeError, TypeError, ValueError):  # gone, resized or wrapped
+            try:
                 loaded = type(model).from_pretrained(model.name_or_path, config=config, revision=revision or "main")
                 pairs = zip(model.parameters(), loaded.parameters(), strict=True)
                 if all(torch.equal(now, old.to(now)) for now, old in pairs):
                     model = loaded  # else they were trained since
+            except (AttributeError, OSError, RuntimeError, TypeError, ValueError) as error:  # gone, resized or wrapped
+                warnings.warn(f"Saved in {model.dtype}: {model.name_or_path!r} does not load: {error}", stacklevel=2)
         save_model = model.save_pretrained  # an exported model has none: say so before anything is deleted
         # Weights last: until they are there, the folder does not load.
         self.make_room(save_directory, model, **kwargs)

@@ -68,10 +68,9 @@ class Cells:
 
     def _enter(self, kind: str, name: str, facts: dict[str, Any]) -> None:
         known = self.content.setdefault(kind, {}).setdefault(name, facts)
-        if known.get("source", facts["source"]) != facts["source"]:  # older files do not say it
-            where = f"{self.path} has figures of {known['source']} as {name!r}"
+        if {**facts, **known} != facts:  # older files do not say the source
+            where = f"{self.path} has figures of {known.get('source', 'another one')} as {name!r}"
             raise SystemExit(f"{where}, which {facts['source']} would be called as well; name another file.")
-        known.update(facts)
 
     def spread(self, method: str, data_set: str | None, shots: Shots, figure: str = "accuracy") -> dict | None:
         """Mean, standard deviation, least and most over the seeds, of a data set or (`None`) of the mean of all.

@@ -6,6 +6,7 @@ the test file is tested on, whole. Any other file is cut in two halves per label
 
 from __future__ import annotations
 
+import hashlib
 import random
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +19,7 @@ ALL = "all"  # instead of a number of shots: the whole pool, which for FewCLUE i
 
 @dataclass(frozen=True)
 class DataSet:
-    """`source` is the file; `pool` is `None` where it has to be cut.
+    """`source` is the name and the hash of the file; `pool` is `None` where it has to be cut.
 
     Every example has, beside its own fields, `classes` (the class of each option) and `pair`: what a classifier that
     knows no options may read, as a first and a second text. Where the options are other ones in every row they hold
@@ -53,7 +54,9 @@ def load_data_set(path: str | Path) -> DataSet:
         second = [example["text_pair"], *([] if fixed else example["options"])]
         example["pair"] = (" ".join(filter(None, first)), " / ".join(filter(None, second)))
     task = ending.partition("#")[2]  # of a file of several
-    return DataSet(task or name.removesuffix(".test"), str(path), test, pool if is_published else None)
+    content = Path(str(path).removesuffix(f"#{task}")).read_bytes()
+    source = f"{path.name}, sha256 {hashlib.sha256(content).hexdigest()[:12]}"
+    return DataSet(task or name.removesuffix(".test"), source, test, pool if is_published else None)
 
 
 def right_class(example: Example) -> int:

@@ -151,10 +151,8 @@ def test_long_cells_are_cells(tmp_path: Path) -> None:
         lines.write('"never closed\n' + ("x" * 1000 + "\n") * 1100)
     assert classify_file(classify, source, "text", LABELS, target) == (len(cells) + 1100, 1)
     with target.open(newline="") as lines:
-        limit = csv.field_size_limit(2**20)
         texts = [row["text"] for row in csv.DictReader(lines)]
-        csv.field_size_limit(limit)
-    assert texts == [*cells, *["x" * 1000] * 1100] and limit == 131072
+    assert texts == [*cells, *["x" * 1000] * 1100]
 
 
 def test_texts_that_were_cut_are_counted(run: Run, tmp_path: Path, capfd: pytest.CaptureFixture) -> None:

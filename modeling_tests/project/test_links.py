@@ -11,6 +11,7 @@ from places import EXAMPLES, ROOT, SCRIPTS
 TEXT = {".md", ".py", ".yml", ".yaml", ".toml", ".in", ".sh", ""}
 # Not after a slash or a word: `fengshen/examples/unimc` is another repository's.
 PATH = re.compile(r"(?<![\w/.-])(?:\./)?((?:examples|modeling_tests)/[\w./*{},-]*)")
+TASK = re.compile(r"(examples/written_tasks/\w+/\w+/\w+\.jsonl)#(\w+)")
 LINK = re.compile(r"\]\((?!https?:|mailto:|#)([^)\s]+)\)")
 
 
@@ -44,6 +45,13 @@ def test_every_link_goes_somewhere() -> None:
     pages = [file for file in files() if file.suffix == ".md"]
     found = {str(page.relative_to(ROOT)): dead_links(page, page.read_text(encoding="utf-8")) for page in pages}
     assert len(found) > 15 and {name: dead for name, dead in found.items() if dead} == {}
+
+
+def test_every_written_task_that_is_named_is_in_its_file() -> None:
+    named = {match for file in files() for match in TASK.findall(file.read_text(encoding="utf-8"))}
+    assert len(named) > 1
+    for path, task in named:
+        assert f'"task": "{task}"' in (ROOT / path).read_text(encoding="utf-8"), f"{path}#{task}"
 
 
 @pytest.mark.parametrize(

@@ -176,8 +176,8 @@ def test_few_shot_learns_and_resumes(
     with pytest.raises(SystemExit, match="other settings"):
         run(monkeypatch, few_shot, *files, *words, "--learning_rate", "1e-5")
     (tmp_path / "other").mkdir()
-    with pytest.raises(SystemExit, match=r"as 'news', which .*other.*would be called as well"):
-        run(monkeypatch, few_shot, write(tmp_path / "other" / "news.jsonl", 120), *words, "--shots", "0")
+    with pytest.raises(SystemExit, match=r"as 'news', which news.jsonl, sha256 .* would be called as well"):
+        run(monkeypatch, few_shot, write(tmp_path / "other" / "news.jsonl", 60), *words, "--shots", "0")
 
 
 def test_the_triangle_is_tabled_and_drawn(

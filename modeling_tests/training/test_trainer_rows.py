@@ -28,6 +28,13 @@ class Stream(torch.utils.data.IterableDataset):
         return iter(self.examples)
 
 
+class SizedStream(Stream):
+    """PyTorch lets a stream have a length."""
+
+    def __len__(self) -> int:
+        return len(self.examples)
+
+
 class Rows(torch.utils.data.Dataset):
     """What a map-style dataset promises, and no more: a length, and rows by index."""
 
@@ -63,7 +70,8 @@ def test_an_evaluation_takes_labels_of_every_form_in_any_order(batch_size: int, 
         assert [row["label"] if row is ONE else -100 for row in rows] == prediction.label_ids.tolist()
         assert trainer.evaluate(rows)["eval_loss"] == pytest.approx(losses[0], abs=1e-5)
     assert losses[0] == pytest.approx(losses[1], abs=1e-5)
-    for rows in ([SEVERAL, SEVERAL], Stream([SEVERAL, SEVERAL]), Rows([SEVERAL, SEVERAL])):
+    both = [SEVERAL, SEVERAL]
+    for rows in (both, Stream(both), Rows(both), SizedStream(both)):
         assert trainer.predict(rows).label_ids.tolist() == [[1, 1], [1, 1]]
 
 

@@ -256,12 +256,21 @@ def test_bfloat16_with_an_optimizer_that_would_lose_updates_is_told(
         assert len(told) == (dtype == torch.bfloat16 and optim == "sgd")
 
 
-def test_training_resets_what_was_found_on_the_old_weights(tmp_path: Path) -> None:
-    model = make_model()
-    Calibration(1.5, 0.6, -0.3).write_to(model.config)
-    model.config.prefer_bfloat16 = True
-    UniMCTrainer(model, arguments(tmp_path, max_steps=1), DataCollatorForUniMC(tiny_tokenizer()), EXAMPLES).train()
-    config = model.config
+@pytest.mark.parametrize("with_model_init", [False, True])
+def test_training_resets_what_was_found_on_the_old_weights(with_model_init: bool, tmp_path: Path) -> None:
+    def fresh() -> UniMCForMultipleChoice:
+        model = make_model()
+        Calibration(1.5, 0.6, -0.3).write_to(model.config)
+        model.config.prefer_bfloat16 = True
+        return model
+
+    model = {"model_init": fresh} if with_model_init else {"model": fresh()}
+    collator = DataCollatorForUniMC(tiny_tokenizer())
+    trainer = UniMCTrainer(
+        args=arguments(tmp_path, max_steps=1), data_collator=collator, train_dataset=EXAMPLES, **model
+    )
+    trainer.train()
+    config = trainer.model.config
     assert (config.softmax_temperature, config.sigmoid_scale, config.sigmoid_bias) == (1, 1, 0)
     assert config.prefer_bfloat16 is False
 

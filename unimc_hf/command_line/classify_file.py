@@ -237,13 +237,11 @@ def _parse_record(taken: list[tuple[int, int, str]], lines: _NumberedLines, deli
             if num_characters > MAX_RECORD_CHARACTERS:
                 return
 
-    limit = csv.field_size_limit(MAX_RECORD_CHARACTERS)  # of the process; by default 131,072
+    csv.field_size_limit(max(csv.field_size_limit(), MAX_RECORD_CHARACTERS))  # of the process; by default 131,072
     try:
         return next(csv.reader(of_record(), delimiter=delimiter, strict=True), []), ""
     except csv.Error as error:
         return [], str(error)
-    finally:
-        csv.field_size_limit(limit)
 
 
 def _check_columns(names: Iterable[str], column: str, added: list[str]) -> None:

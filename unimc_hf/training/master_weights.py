@@ -24,19 +24,24 @@ class MasterWeightAdamW(torch.optim.AdamW):
                     master = torch.nn.Parameter(parameter.detach().float())
                     self._rounded.append((parameter, master))
                     group["params"][i] = master
+        self._note_versions()
 
     def step(self, closure: Any = None) -> Any:
-        for parameter, master in self._rounded:
-            with torch.no_grad():  # weights that were loaded since the last step are not lost
-                changed = parameter != master.to(parameter.dtype)
-                if changed.any():
+        for (parameter, master), version in zip(self._rounded, self._versions):
+            if parameter._version != version:  # weights were loaded since the last step, some or all
+                with torch.no_grad():
+                    changed = parameter != master.to(parameter.dtype)
                     master[changed] = parameter[changed].float()
             master.grad = None if parameter.grad is None else parameter.grad.float()
         loss = super().step(closure)
         with torch.no_grad():
             for parameter, master in self._rounded:
                 parameter.copy_(master)
+        self._note_versions()
         return loss
+
+    def _note_versions(self) -> None:
+        self._versions = [parameter._version for parameter, _ in self._rounded]
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         for parameter, master in self._rounded:
@@ -54,6 +59,7 @@ class MasterWeightAdamW(torch.optim.AdamW):
             for (parameter, master), saved in zip(self._rounded, masters, strict=True):
                 master.copy_(saved)
                 parameter.copy_(saved)
+        self._note_versions()
 
 
 __all__ = ["MasterWeightAdamW"]

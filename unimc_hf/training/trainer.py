@@ -18,7 +18,7 @@ from functools import partial
 from typing import Any
 
 import torch
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, IterableDataset
 from transformers import Trainer, TrainerCallback, TrainingArguments
 from transformers.trainer_utils import EvalLoopOutput, has_length
 from transformers.utils import logging
@@ -87,21 +87,18 @@ class UniMCTrainer(Trainer):
             size = len(self.train_dataset)
             raise ValueError(f"`lengths` has {len(lengths)} entries, but `train_dataset` has {size} examples.")
         self.add_callback(_SetEpoch(self.data_collator, self.args.seed))
+        self.add_callback(_ResetCalibration())
 
     def train(self, resume_from_checkpoint: str | bool | None = None, **kwargs: Any) -> Any:
         """As in Trainer; `resume_from_checkpoint=True` passes over checkpoints that a killed run left unfinished.
 
-        The calibration in the model's config, and whether it is good in bfloat16, were found on weights that are no
+        The calibration in the model's config, and whether bfloat16 is good enough, were found on weights that are no
         more, so they are reset.
         """
         if resume_from_checkpoint is True:
             resume_from_checkpoint = last_complete_checkpoint(str(self.args.output_dir))
         if self.args.device.type == "cpu":
             keep_freed_memory()
-        config = getattr(self.model, "config", None)
-        if isinstance(config, UniMCConfig):
-            Calibration().write_to(config)
-            config.prefer_bfloat16 = False
         return super().train(resume_from_checkpoint=resume_from_checkpoint, **kwargs)
 
     def get_train_dataloader(self) -> DataLoader:
@@ -240,7 +237,8 @@ class UniMCTrainer(Trainer):
     @staticmethod
     def get_optimizer_cls_and_kwargs(args: TrainingArguments, model: Any = None) -> tuple[Any, dict[str, Any]]:
         optimizer_class, optimizer_kwargs = Trainer.get_optimizer_cls_and_kwargs(args, model)
-        if model is not None and model.dtype == torch.bfloat16:
+        trained = [] if model is None else [parameter for parameter in model.parameters() if parameter.requires_grad]
+        if any(parameter.dtype == torch.bfloat16 for parameter in trained):
             if optimizer_class is torch.optim.AdamW:
                 return MasterWeightAdamW, optimizer_kwargs
             logger.warning(
@@ -252,7 +250,8 @@ class UniMCTrainer(Trainer):
 
 def _has_single_labels(dataset: Any) -> bool:
     """Whether some example of a dataset has no number for each option as its label; not known of a stream."""
-    examples = (dataset[i] for i in range(len(dataset))) if has_length(dataset) else ()
+    is_stream = isinstance(dataset, IterableDataset) or not has_length(dataset)
+    examples = () if is_stream else (dataset[i] for i in range(len(dataset)))
     return any(isinstance(example, Mapping) and not _is_row(example.get("label")) for example in examples)
 
 
@@ -293,6 +292,16 @@ def _target_counts(batch: dict[str, Any]) -> torch.Tensor:
     if batch.get("option_probs") is not None:
         has_target = has_target | (batch["option_probs"] > 0).any(1)
     return torch.stack([op, mlm, has_target.sum()]).float().cpu()
+
+
+class _ResetCalibration(TrainerCallback):
+    """Once there is a model that will be trained, `model_init` may make it."""
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, model: Any = None, **kwargs: Any) -> None:
+        config = getattr(model, "config", None)
+        if isinstance(config, UniMCConfig):
+            Calibration().write_to(config)
+            config.prefer_bfloat16 = False
 
 
 class _SetEpoch(TrainerCallback):
