@@ -2,7 +2,7 @@
 # dependencies = ["unimc_hf[train]"]
 # ///
 """
-The first steps of the default recipes on a cut-down mixture: what each step's loss was, to compare with later.
+The first steps of a recipe of each language on a cut-down mixture: what each step's loss was, to compare with later.
 
     python examples/pretrain/loss_trajectory.py            # train again and compare with the committed ones
     python examples/pretrain/loss_trajectory.py --write    # after a recipe or its code was changed on purpose

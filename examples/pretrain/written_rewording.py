@@ -23,8 +23,6 @@ from unimc_hf.evaluation.written_tasks import WrittenRow, WrittenTask
 
 # Kinds that are never turned into yes or no, nor asked by another task's question where they have few labels.
 RELATIONS = ("nli", "pair", "stance")
-# Of the rows whose second text is in the options: those say themselves what is asked, as FewCLUE's do.
-NO_QUESTION = 0.5
 
 
 class Lures:
@@ -135,8 +133,7 @@ class WrittenRewording:
         if example["text_pair"] and rng.random() < self.config.get("pair_in_options", 0):
             pair = example["text_pair"]
             options = [f"{option}{self.words.COLON}{pair}" for option in example["options"]]
-            question = "" if rng.random() < NO_QUESTION else example["question"]
-            return {**example, "text_pair": "", "question": question, "options": options}
+            return {**example, "text_pair": "", "options": options}
         return example
 
     def _labels_of_another_domain(self, task: WrittenTask, count: int, rng: random.Random) -> list[str]:
