@@ -202,6 +202,9 @@ def test_the_chinese_table_is_that_of_the_committed_figures() -> None:
         for accuracies in (row, published[setting]["UniMC 110M"]):
             cells = [f"{accuracy:.1f}" for accuracy in [*accuracies, statistics.mean(accuracies)]]
             assert f"| {' | '.join(cells)} |" in page
+    few_shot = json.loads((EXAMPLES / "models" / "chinese" / "few_shot_fewclue.json").read_text(encoding="utf-8"))
+    for cell in few_shot["cells"]:
+        assert f"{cell['data_set']} {100 * cell['accuracy']:.1f}" in page
     names = ("tasks_evaluation_research.json", "tasks_evaluation.json")
     parts = [json.loads((EXAMPLES / "models" / "chinese" / name).read_text(encoding="utf-8")) for name in names]
     assert " 对 ".join(f"{part['macro_f1']['own']:.3f}" for part in parts) in page
